@@ -1,0 +1,1 @@
+"""Views of run records: the console table and the HTML report."""

@@ -1,0 +1,42 @@
+"""Baseline batchers: a fixed token budget per step, filled by the engine in its own order (running before waiting)."""
+
+from __future__ import annotations
+
+from policies.types import EngineView, StepPlan
+
+
+class VLLM:
+    """Fills every step up to the engine's ``max_batched_tokens``, chunking the prompt that does not fit: vLLM V1's default.
+
+    Source: vLLM V1, ``Scheduler.schedule`` (vllm/v1/core/sched/scheduler.py).
+    """
+
+    __slots__ = ()
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        return StepPlan(engine.max_batched_tokens, reason="the engine's own token budget")
+
+
+class Sarathi:
+    """Limits every step to ``chunk_tokens``: one token per decode first, prefill chunks with what is left, so decodes never stall.
+
+    The same as vLLM's chunked prefill with ``--max-num-batched-tokens`` at the chunk. Decodes are never left out: where more
+    requests run than the chunk has tokens, the budget is their number. Never above the engine's ``max_batched_tokens``.
+
+    Args:
+        chunk_tokens: tokens per step; small protects TPOT, large speeds up prefill.
+
+    Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve", OSDI '24, arXiv 2403.02310,
+    Algorithm 3 (token budget 512 under strict, 2048 under relaxed SLOs).
+    """
+
+    __slots__ = ("chunk_tokens",)
+
+    def __init__(self, *, chunk_tokens: int = 512) -> None:
+        if chunk_tokens < 1:
+            raise ValueError(f"chunk_tokens is {chunk_tokens}; a step needs at least 1 token")
+        self.chunk_tokens = chunk_tokens
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        budget = min(engine.max_batched_tokens, max(self.chunk_tokens, engine.running_count))
+        return StepPlan(budget, reason="a fixed token budget")

@@ -1,0 +1,93 @@
+"""What a step costs: the shape of an engine step, and the interface of models that turn it into seconds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.fingerprint import Fingerprint
+
+Floats = NDArray[np.float64]
+
+
+class StepShape(NamedTuple):
+    """The work in one engine step.
+
+    ``prefill_tokens``: prompt tokens computed. ``prefill_attention``: sum over prefill chunks of chunk × (context + chunk / 2),
+    in token², context being the tokens already computed before the chunk. ``prefill_seqs``: number of such chunks.
+    ``decode_seqs``: requests that decode one token. ``decode_context``: KV tokens that they read, summed. ``verify_tokens``:
+    draft tokens verified on top of one per decoding request.
+    """
+
+    prefill_tokens: int = 0
+    prefill_attention: float = 0.0
+    prefill_seqs: int = 0
+    decode_seqs: int = 0
+    decode_context: int = 0
+    verify_tokens: int = 0
+
+
+class LatencyModel(Protocol):
+    """Step time in seconds. Monotone in every component of the shape."""
+
+    def seconds(self, step: StepShape) -> float: ...
+
+    def seconds_many(
+        self,
+        prefill_tokens: Floats,
+        prefill_attention: Floats,
+        prefill_seqs: Floats,
+        decode_seqs: Floats,
+        decode_context: Floats,
+        verify_tokens: Floats,
+    ) -> Floats:
+        """The same for arrays of equal length."""
+
+
+class FingerprintLatency:
+    """The mean step time that a fingerprint gives; affine in ``decode_context`` for a fixed number of decoding requests.
+
+    Verified draft tokens count as tokens and as sampled rows; their queries share one pass over their request's KV.
+    A step without tokens takes no time.
+    """
+
+    __slots__ = ("fingerprint",)
+
+    def __init__(self, fingerprint: Fingerprint) -> None:
+        self.fingerprint = fingerprint
+
+    def seconds(self, step: StepShape) -> float:
+        prefill_tokens, prefill_attention, prefill_seqs, decode_seqs, decode_context, verify_tokens = step
+        tokens = prefill_tokens + decode_seqs + verify_tokens
+        if not tokens:
+            return 0.0
+        terms = self.fingerprint.terms
+        seconds = terms.overhead + terms.tokens.at(tokens) + terms.sampled.at(prefill_seqs + decode_seqs + verify_tokens)
+        if prefill_tokens:
+            seconds += (
+                terms.prefill_chunk * prefill_seqs
+                + terms.prefill_token * prefill_tokens
+                + terms.prefill_attention * prefill_attention
+            )
+        if decode_seqs:
+            seconds += terms.decode.at(decode_seqs) + terms.decode_context * decode_context
+        return seconds
+
+    def seconds_many(
+        self,
+        prefill_tokens: Floats,
+        prefill_attention: Floats,
+        prefill_seqs: Floats,
+        decode_seqs: Floats,
+        decode_context: Floats,
+        verify_tokens: Floats,
+    ) -> Floats:
+        terms = self.fingerprint.terms
+        tokens = prefill_tokens + decode_seqs + verify_tokens
+        seconds = terms.overhead + terms.tokens.many(tokens) + terms.sampled.many(prefill_seqs + decode_seqs + verify_tokens)
+        seconds += terms.prefill_chunk * prefill_seqs + terms.prefill_token * prefill_tokens
+        seconds += terms.prefill_attention * prefill_attention
+        seconds += terms.decode.many(decode_seqs) + terms.decode_context * decode_context
+        return np.where(tokens > 0, seconds, 0.0)

@@ -1,0 +1,176 @@
+"""Policies by name: what there is, what it takes, and how it is built.
+
+A policy is built from a decision point, a name and plain parameters, so the same few words rebuild it in any process. A name is
+
+- a built-in one (``least-loaded``),
+- one that an installed package declares as an entry point of the group ``twinserve.policies``, called ``<point>.<name>``::
+
+      [project.entry-points."twinserve.policies"]
+      "router.my-router" = "my_package.routers:MyRouter"
+
+- or the path of a class, ``my_package.routers:MyRouter``.
+
+The constructor's signature is the policy's parameter list, and its class docstring the description that users see: the first
+sentence, ``Args:``, and ``Source:``. A constructor with a parameter ``seed`` is given the run's seed, from which it makes its named
+streams (``policies.streams``); users do not set it. Importing this module imports no policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from policies.card import PolicyCard, card_of, declared
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "twinserve.policies"
+
+_BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "router": {
+        "round-robin": "policies.routers:RoundRobin",
+        "random": "policies.routers:Random",
+        "least-loaded": "policies.routers:LeastLoaded",
+        "power-of-two": "policies.routers:PowerOfTwo",
+        "join-shortest-queue": "policies.routers:JoinShortestQueue",
+        "lmetric": "policies.routers:LMetric",
+        "prefix-affinity": "policies.routers:PrefixAffinity",
+        "vllm": "policies.routers:VLLM",
+    },
+    "batcher": {
+        "vllm": "policies.batchers:VLLM",
+        "sarathi": "policies.batchers:Sarathi",
+    },
+}
+
+_METHOD = {"router": "route", "batcher": "plan"}
+
+_STACKS: Mapping[str, Mapping[str, str]] = {
+    "vllm": {"router": "vllm", "batcher": "vllm"},
+    "sarathi": {"router": "vllm", "batcher": "sarathi"},
+}
+
+POINTS: tuple[str, ...] = tuple(_BUILT_IN)
+STACKS: tuple[str, ...] = tuple(_STACKS)
+DEFAULT_STACK = "vllm"
+
+
+class PolicyError(ValueError):
+    """A policy that does not exist, cannot be loaded, or does not take what it was given; the text says what to do instead."""
+
+
+def names(point: str) -> list[str]:
+    """All policies of a decision point: the built-in ones, then those of installed packages by name, which cannot replace them.
+
+    Raises:
+        PolicyError: there is no such point.
+    """
+    built_in = _built_in(point)
+    return [*built_in, *sorted(_entry_points(point).keys() - built_in.keys())]
+
+
+def stack(name: str) -> dict[str, str]:
+    """Point → policy name, one for every point.
+
+    Raises:
+        PolicyError: there is no such stack.
+    """
+    if name in _STACKS:
+        return dict(_STACKS[name])
+    for point in POINTS:
+        if name in _BUILT_IN[point]:
+            raise PolicyError(f"there is no stack {name!r}, but a {point} of that name; write {{{point}: {name}}}")
+    raise PolicyError(f"there is no stack {name!r}; {_instead(name, STACKS)}")
+
+
+def describe(point: str, name: str) -> PolicyCard:
+    """What a user needs to know of a policy before choosing it.
+
+    Raises:
+        PolicyError: there is no such point or policy, or it cannot be loaded.
+    """
+    cls, origin = _load(point, name)
+    return card_of(point, name, cls, origin)
+
+
+def catalogue() -> list[PolicyCard]:
+    """Cards of all policies of all points. A package's policy that cannot be loaded is listed with the reason as its summary."""
+    cards = []
+    for point in POINTS:
+        for name in names(point):
+            try:
+                cards.append(describe(point, name))
+            except PolicyError as fault:
+                cards.append(PolicyCard(point, name, f"cannot be loaded: {fault}"))
+    return cards
+
+
+def build(point: str, name: str, params: Mapping[str, object], seed: int) -> Any:
+    """A fresh policy object.
+
+    Raises:
+        PolicyError: there is no such point or policy, it has no such parameter, or it refuses a value.
+    """
+    cls, _ = _load(point, name)
+    known = declared(cls)
+    settable = {p.name: p for p in known if p.name != "seed"}
+    what = f"{point} {name}"
+    for key, value in params.items():
+        if key not in settable:
+            raise PolicyError(f"{what} has no parameter {key!r}; {_instead(key, settable)}")
+        if not settable[key].accepts(value):
+            raise PolicyError(f"{what}: {key} is {value!r}; it takes a value of type {settable[key].type}")
+    if missing := [p.name for p in settable.values() if p.required and p.name not in params]:
+        raise PolicyError(f"{what} needs a value for {', '.join(missing)}")
+    seeded = {"seed": seed} if len(known) > len(settable) else {}
+    try:
+        return cls(**params, **seeded)
+    except ValueError as fault:
+        raise PolicyError(f"{what}: {fault}") from fault
+
+
+def _built_in(point: str) -> Mapping[str, str]:
+    if point not in _BUILT_IN:
+        raise PolicyError(f"there is no decision point {point!r}; {_instead(point, POINTS)}")
+    return _BUILT_IN[point]
+
+
+def _entry_points(point: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    declared_here = entry_points(group=GROUP)
+    return {e.name.partition(".")[2]: e for e in declared_here if e.name.startswith(f"{point}.")}
+
+
+def _load(point: str, name: str) -> tuple[type, str]:
+    """The class and where it comes from."""
+    import importlib
+
+    built_in = _built_in(point)
+    if name in built_in:
+        path, origin = built_in[name], "built in"
+    elif ":" in name:
+        path, origin = name, "class path"
+    elif entry := (found := _entry_points(point)).get(name):
+        path, origin = entry.value, f"package {entry.dist.name if entry.dist else '?'}"
+    else:
+        raise PolicyError(f"there is no {point} {name!r}; {_instead(name, [*built_in, *found])}, or give a class as module:Class")
+    module, _, attribute = path.partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), attribute)
+    except Exception as fault:  # importing runs someone else's code, which may fail in any way
+        raise PolicyError(f"{point} {name}: {path} cannot be imported: {type(fault).__name__}: {fault}") from fault
+    if not isinstance(cls, type) or not callable(getattr(cls, _METHOD[point], None)):
+        raise PolicyError(f"{point} {name}: {path} is not a {point}: it must be a class with a method {_METHOD[point]!r}")
+    return cls, origin
+
+
+def _instead(wrong: str, valid: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    valid = list(valid)
+    if not valid:
+        return "it takes none"
+    near = get_close_matches(wrong, valid, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"valid: {', '.join(valid)}"

@@ -1,0 +1,1 @@
+"""The real world: production traces on real vLLM engines. Its rooms are not built yet."""

@@ -1,0 +1,346 @@
+"""One engine: a SimPy process that carries out its scheduler's batches in time, in leaps where nothing can change.
+
+A leap is a run of decode steps that the scheduler would plan alike: until the next completion, full KV memory, the end of the
+plan's validity, or a stimulus from outside. Step time is affine in the context that decoding reads, so the end of any step within a leap
+is a closed form over the noise's prefix sums (``_end_of``), measured from an *anchor*: the step at which the present set of
+seated requests began to decode undisturbed. Anchors depend on what is decoded alone, so a run with ``leap`` off passes through
+the very same times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol
+
+from policies.latency import LatencyModel, StepShape
+from policies.protocols import Batcher
+from policies.types import EngineState, Role, StepPlan
+from sim.journal import Journal
+from sim.kernel import STEP_END, STEP_START, Bell, Kernel
+from sim.noise import CHUNK, StepNoise
+from sim.request import Request
+from sim.scheduler import Scheduler
+from sim.steptime import StepTime
+
+IDLE_POLL_S = 1e-3
+"""vLLM's engine loop sleeps this long when a plan leaves every request out."""
+
+
+class Listener(Protocol):
+    """Who is told what an engine has done."""
+
+    def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None: ...
+
+
+class Engine:
+    """A live engine, and an ``EngineView`` of itself at the present moment."""
+
+    __slots__ = (
+        "_alpha",
+        "_anchor_composition",
+        "_anchor_first",
+        "_anchor_moment",
+        "_anchor_s",
+        "_anchor_step",
+        "_batch",
+        "_batch_start_s",
+        "_bell",
+        "_beta",
+        "_kernel",
+        "_listener",
+        "_plan",
+        "_plan_expires",
+        "_steps",
+        "_woken",
+        "batcher",
+        "id",
+        "index",
+        "journal",
+        "latency",
+        "leap",
+        "model",
+        "noise",
+        "pending_prefill_tokens",
+        "role",
+        "running_count",
+        "scheduler",
+        "state",
+        "steptime",
+        "waiting_count",
+    )
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        index: int,
+        *,
+        model: str,
+        scheduler: Scheduler,
+        steptime: StepTime,
+        latency: LatencyModel,
+        batcher: Batcher,
+        noise: StepNoise,
+        journal: Journal,
+        listener: Listener,
+        leap: bool = True,
+    ) -> None:
+        self.id = f"e{index}"
+        self.index = index
+        self.model = model
+        self.role = Role.BOTH
+        self.state = EngineState.ACTIVE
+        self.scheduler = scheduler
+        self.steptime = steptime
+        self.latency = latency
+        self.batcher = batcher
+        self.noise = noise
+        self.journal = journal
+        self.leap = leap
+        self.running_count = self.waiting_count = self.pending_prefill_tokens = 0
+        """As the scheduler has them; plain slots because routers read them of every engine."""
+        self._kernel = kernel
+        self._listener = listener
+        self._plan: StepPlan | None = None
+        self._plan_expires = 0.0
+        self._steps = 0
+        """Steps of the batch in flight; 0 when idle."""
+        self._woken = False
+        self._batch: tuple[Any, ...] = ()
+        self._batch_start_s = 0.0
+        self._anchor_composition = -1
+        self._anchor_step = 0
+        self._anchor_s = self._anchor_first = self._anchor_moment = self._alpha = self._beta = 0.0
+        scheduler.step_now = self._step_now
+        self._bell = kernel.bell()
+        kernel.start(self._life())
+
+    def enqueue(self, request: Request) -> None:
+        """Take a request; it can be part of the first step that starts at or after the present moment."""
+        self.scheduler.add(request)
+        self.waiting_count += 1
+        self.pending_prefill_tokens += request.prompt_tokens
+        self._plan_expires = 0.0
+        now = self._kernel._now
+        if not self._steps:
+            if not self._woken:
+                self._woken = True
+                self._kernel.ring_at(self._bell, now, STEP_START)
+        elif self._steps > 1:
+            start = self.scheduler.step
+            boundary = max(start + 1, self._first_end_at_or_after(now))
+            if boundary - start < self._steps:
+                self._steps = boundary - start
+                self._bell = self._kernel.moved(self._bell, self._end_of(boundary), STEP_END)
+
+    # --- the process --------------------------------------------------------------------------------------------------
+
+    def _life(self) -> Generator[Bell, Any, None]:
+        kernel = self._kernel
+        while True:
+            yield self._bell
+            self._bell = kernel.bell()
+            if self._steps:
+                self._end_batch()
+                if not kernel.instant_over:
+                    self._woken = True
+                    kernel.ring_at(self._bell, kernel._now, STEP_START)
+                    continue
+            self._woken = False
+            self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        kernel, scheduler = self._kernel, self.scheduler
+        now = kernel._now
+        step = scheduler.step
+        plan = self._plan
+        if plan is None or step >= self._plan_expires:
+            if not scheduler.waiting and not scheduler.running:
+                return
+            plan = self._plan = self.batcher.plan(self)
+            self._plan_expires = step + plan.valid_steps
+        busy = scheduler.schedule(plan)
+        self._count()
+        if not busy:
+            if scheduler.waiting or scheduler.running:
+                self._plan_expires = 0.0
+                self._woken = True
+                kernel.ring_at(self._bell, now + IDLE_POLL_S, STEP_START)
+            return
+        if scheduler.broken:
+            self.journal.broken_runs(self.index, scheduler.broken)
+            scheduler.broken = []
+        noise = self.noise
+        noise.load(step)
+        seqs, context = scheduler.decode_seqs, scheduler.decode_context
+        if scheduler.chunks:
+            at = step % CHUNK
+            mean = self.steptime.seconds(
+                scheduler.prefill_tokens, scheduler.prefill_attention, len(scheduler.chunks), seqs, context
+            )
+            end = now + mean * (noise.first[at + 1] - noise.first[at])
+            for request, _ in scheduler.chunks:
+                if request.first_scheduled_s is None:
+                    request.first_scheduled_s = now
+            self._anchor_composition = -1
+            self._steps = 1
+        else:
+            at = step % CHUNK
+            if scheduler.composition != self._anchor_composition or at == 0:
+                self._anchor_composition = scheduler.composition
+                self._anchor_s = now
+                self._anchor_step = step
+                self._anchor_first = noise.first[at]
+                self._anchor_moment = noise.moment[at]
+                per_context = self.steptime.decode_per_context[seqs]
+                self._alpha = self.steptime.decode_fixed[seqs] + per_context * context
+                self._beta = per_context * seqs
+            steps = 1
+            if self.leap:
+                steps = min(scheduler.horizon(), CHUNK - at)
+                if step + steps > self._plan_expires:
+                    steps = int(self._plan_expires) - step
+            self._steps = steps
+            end = self._end_of(step + steps)
+        self._batch_start_s = now
+        self._batch = (
+            step,
+            scheduler.prefill_tokens,
+            scheduler.prefill_attention,
+            len(scheduler.chunks),
+            seqs,
+            context,
+            self.running_count,
+            self.waiting_count,
+        )
+        kernel.ring_at(self._bell, end, STEP_END)
+
+    def _end_batch(self) -> None:
+        scheduler = self.scheduler
+        now = self._kernel._now
+        steps = self._steps
+        self._steps = 0
+        scheduler.advance(steps)
+        self._count()
+        self.journal.steps(self.index, steps, self._batch_start_s, now, self._batch, scheduler.kv.used)
+        if scheduler.started or scheduler.finished:
+            self._plan_expires = 0.0
+            for request in scheduler.started:
+                request.first_token_s = now
+            if scheduler.finished:
+                last = scheduler.step - 1
+                for request in scheduler.finished:
+                    self.journal.completed(request, self.index, now, last)
+                self._listener.on_finished(self, scheduler.finished)
+
+    def _count(self) -> None:
+        scheduler = self.scheduler
+        self.running_count = len(scheduler.running)
+        self.waiting_count = len(scheduler.waiting)
+        self.pending_prefill_tokens = scheduler.pending_prefill_tokens
+
+    def close(self) -> None:
+        """The run is over: enter in the journal the steps that are done and the requests that are not."""
+        scheduler = self.scheduler
+        done = self._step_now() - scheduler.step
+        if done:
+            end = self._end_of(scheduler.step + done)
+            scheduler.advance(done)
+            self.journal.steps(self.index, done, self._batch_start_s, end, self._batch, scheduler.kv.used)
+        self._steps = 0
+        for request in (*scheduler.running, *scheduler.waiting):
+            self.journal.unfinished(request, self.index, scheduler.step - 1)
+
+    # --- time within a leap -------------------------------------------------------------------------------------------
+
+    def _end_of(self, count: int) -> float:
+        """When ``count`` steps are done, ``count`` lying within the leap in flight."""
+        base = self._anchor_step
+        at = base % CHUNK
+        there = at + count - base
+        first = self.noise.first[there] - self._anchor_first
+        moment = self.noise.moment[there] - self._anchor_moment
+        return self._anchor_s + (self._alpha * first + self._beta * (moment - at * first))
+
+    def _first_end_at_or_after(self, time: float) -> int:
+        """The smallest step count within the leap in flight that is done at ``time`` or later."""
+        low = self.scheduler.step
+        high = low + self._steps
+        elapsed = time - self._batch_start_s
+        guess = low + int(elapsed / (self._alpha + self._beta * (low - self._anchor_step)))
+        count = min(max(guess, low), high)
+        while count < high and self._end_of(count) < time:
+            count += 1
+        while count > low and self._end_of(count - 1) >= time:
+            count -= 1
+        return count
+
+    def _step_now(self) -> int:
+        """Steps done at the present moment, those that end right now included."""
+        step = self.scheduler.step
+        if self._steps <= 1:
+            return step
+        now = self._kernel._now
+        count = self._first_end_at_or_after(now)
+        return count if self._end_of(count) == now else max(count - 1, step)
+
+    # --- EngineView ---------------------------------------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        return self._kernel._now
+
+    @property
+    def as_of_s(self) -> float:
+        return self._kernel._now
+
+    @property
+    def step(self) -> int:
+        return self._step_now()
+
+    @property
+    def step_ends_s(self) -> float:
+        """Start of the step in progress plus what is believed of its duration."""
+        if not self._steps:
+            return self._kernel._now
+        step, prefill_tokens, prefill_attention, chunks, seqs, context, _, _ = self._batch
+        start = self._batch_start_s
+        if self._steps > 1:
+            done = self._step_now()
+            if done > step:
+                start = self._end_of(done)
+                context += seqs * (done - step)
+        shape = StepShape(prefill_tokens, prefill_attention, chunks, seqs, context)
+        return max(self._kernel._now, start + self.latency.seconds(shape))
+
+    @property
+    def running(self) -> Sequence[Request]:
+        return tuple(self.scheduler.running)
+
+    @property
+    def waiting(self) -> Sequence[Request]:
+        return tuple(self.scheduler.waiting)
+
+    @property
+    def kv_tokens_used(self) -> int:
+        kv = self.scheduler.kv
+        used = kv.used
+        if self._steps > 1:
+            step = self.scheduler.step
+            used += kv.demand(step + 1, self._step_now() - step)
+        return used * kv.block_tokens
+
+    @property
+    def kv_tokens_capacity(self) -> int:
+        return self.scheduler.kv.total * self.scheduler.kv.block_tokens
+
+    @property
+    def block_tokens(self) -> int:
+        return self.scheduler.kv.block_tokens
+
+    @property
+    def max_seqs(self) -> int:
+        return self.scheduler.limits.max_num_seqs
+
+    @property
+    def max_batched_tokens(self) -> int:
+        return self.scheduler.limits.max_num_batched_tokens

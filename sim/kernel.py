@@ -1,0 +1,87 @@
+"""The clock: SimPy's environment with alarms that can be moved, and a fixed order of what happens at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from heapq import heappop, heappush
+from typing import Any
+
+import simpy
+from simpy.events import Event, EventPriority
+
+Bell = Event
+"""What a process waits on."""
+
+STEP_END, OBSERVE, ARRIVAL, ROUTE, STEP_START = map(EventPriority, range(5))
+"""At one instant: engines end their steps, are observed, requests arrive, held ones are offered again, then engines start steps.
+A request that arrives at the very boundary of a step is therefore part of the next step, whichever engine or order."""
+
+
+class Kernel(simpy.Environment):
+    """SimPy's environment and event queue; entries are ``(time, priority, serial, event)``, so the order is total."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.events = 0
+        """Events processed so far."""
+
+    def bell(self) -> Event:
+        """An event that no one has scheduled yet."""
+        return Event(self)
+
+    def ring_at(self, bell: Event, time: float, priority: EventPriority) -> None:
+        """Schedule ``bell`` at an absolute time."""
+        bell._ok = True
+        bell._value = None
+        heappush(self._queue, (time, priority, next(self._eid), bell))
+
+    def moved(self, bell: Event, time: float, priority: EventPriority) -> Event:
+        """A new bell that rings at ``time`` for whoever waits on ``bell``, which falls silent."""
+        fresh = Event(self)
+        assert bell.callbacks is not None
+        fresh.callbacks, bell.callbacks = bell.callbacks, []
+        self.ring_at(fresh, time, priority)
+        return fresh
+
+    def call_at(self, time: float, priority: EventPriority, action: Callable[[Event], None]) -> None:
+        """Call ``action`` at an absolute time."""
+        bell = Event(self)
+        bell.callbacks.append(action)
+        self.ring_at(bell, time, priority)
+
+    def start(self, generator: Generator[Event, Any, Any]) -> None:
+        """Make a SimPy process of ``generator`` and run it up to its first ``yield`` when the clock starts."""
+        self.process(generator)
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing is scheduled any more."""
+        return not self._queue
+
+    @property
+    def instant_over(self) -> bool:
+        """True when nothing else is scheduled for the present instant."""
+        return not self._queue or self._queue[0][0] > self._now
+
+    def play(self, until: float, watch: Callable[[], None] | None = None, every: int = 20_000) -> None:
+        """Process events up to and including time ``until``, calling ``watch`` after every ``every`` events.
+
+        Ends at ``until``, or at the last event when there is no further one. The same loop as ``simpy.Environment.run``, without
+        a function call per event.
+        """
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            for _ in range(every):
+                self._now, _, _, event = heappop(queue)
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                for callback in callbacks:
+                    callback(event)
+                if not event._ok and not event.defused:
+                    raise event._value
+                self.events += 1
+                if not queue or queue[0][0] > until:
+                    break
+            if watch is not None:
+                watch()
+        if queue:
+            self._now = until

@@ -1,0 +1,53 @@
+"""Step noise: every engine step has a factor of its own, keyed by (seed, engine, step), with mean 1.
+
+Prefix sums make the duration of any run of decode steps a closed form, so a leap over k steps draws the same noise as k single
+steps and costs the same as one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.streams import generator
+
+CHUNK = 4096
+"""Steps per chunk of factors; a leap ends where its chunk ends."""
+
+
+class StepNoise:
+    """Factors of one engine's steps: log-normal with relative standard deviation ``sigma`` and mean 1.
+
+    For step ``s`` of the loaded chunk, with ``i = s % CHUNK``: ``first[i]`` is the sum of the factors before it and
+    ``moment[i]`` the sum of (index × factor) before it.
+    """
+
+    __slots__ = ("_chunk", "_engine", "_seed", "first", "moment", "sigma")
+
+    def __init__(self, seed: int, engine: int, sigma: float) -> None:
+        self._seed = seed
+        self._engine = engine
+        self._chunk = -1
+        self.sigma = sigma
+        self.first: list[float] = []
+        self.moment: list[float] = []
+
+    def load(self, step: int) -> None:
+        """Make the chunk that holds ``step`` the loaded one."""
+        chunk = step // CHUNK
+        if chunk != self._chunk:
+            if self.sigma or self._chunk < 0:
+                first, moment = self.sums(chunk)
+                self.first, self.moment = first.tolist(), moment.tolist()
+            self._chunk = chunk
+
+    def sums(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+        """``first`` and ``moment`` of a chunk, CHUNK + 1 values each."""
+        if self.sigma:
+            spread = np.sqrt(np.log1p(self.sigma**2))
+            normal = generator(self._seed, "step-noise", self._engine, chunk).standard_normal(CHUNK)
+            factors = np.exp(spread * normal - spread**2 / 2)
+        else:
+            factors = np.ones(CHUNK)
+        first = np.concatenate([[0.0], np.cumsum(factors)])
+        moment = np.concatenate([[0.0], np.cumsum(np.arange(CHUNK) * factors)])
+        return first, moment

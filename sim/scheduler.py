@@ -1,0 +1,363 @@
+"""vLLM V1's scheduler, without time: which requests get how many tokens in the next step.
+
+The rules are those of ``vllm/v1/core/sched/scheduler.py`` (0.32): running requests before waiting ones, each offered the step's
+token budget in order; prompts in chunks; a waiting request is admitted only if the whole of what it has to compute fits the free
+blocks (``scheduler_reserve_full_isl``); when a running request finds no block, the last running one is preempted, loses its KV,
+and goes to the head of the queue; no admission in a step that preempts.
+
+Requests that decode are *seated*: they get one token in every step without being looked at (see ``sim.request``). Whoever the
+budget or a plan leaves out of a step gives up the seat. The outcome is that of the plain scan over all running requests
+(``_scan``), which also runs whenever anything is out of the ordinary; ``always_scan`` makes it run always, and a test holds the
+two equal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from policies.types import StepPlan
+from sim.kvcache import KVCache
+from sim.request import Request
+
+UNBOUNDED = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """The engine knobs that bound a step, under vLLM's names. ``kv_blocks``: blocks that can hold data."""
+
+    max_num_seqs: int = 1024
+    max_num_batched_tokens: int = 8192
+    block_size: int = 16
+    kv_blocks: int = 1 << 20
+    long_prefill_token_threshold: int = 0
+
+
+class Scheduler:
+    """The requests of one engine and the batch of its next step.
+
+    After ``schedule(plan)``: ``chunks`` is the list of (request, prompt tokens) to prefill, ``decode_seqs`` and
+    ``decode_context`` describe the seated requests, and ``advance(k)`` carries the batch out.
+    """
+
+    __slots__ = (
+        "_finishes",
+        "always_scan",
+        "broken",
+        "chunks",
+        "composition",
+        "decode_context",
+        "decode_seqs",
+        "finished",
+        "kv",
+        "limits",
+        "pending_prefill_tokens",
+        "preempted",
+        "prefill_attention",
+        "prefill_tokens",
+        "running",
+        "sitting_out",
+        "started",
+        "step",
+        "step_now",
+        "waiting",
+    )
+
+    def __init__(self, limits: EngineLimits, *, always_scan: bool = False) -> None:
+        self.limits = limits
+        self.kv = KVCache(limits.kv_blocks, limits.block_size)
+        self.always_scan = always_scan
+        self.waiting: deque[Request] = deque()
+        self.running: dict[Request, None] = {}
+        """In order of admission; the last one is the first to be preempted."""
+        self.step = 0
+        """Steps carried out."""
+        self.step_now: Callable[[], int] = lambda: self.step
+        """Steps carried out at the present moment; the engine, which knows the time, replaces it."""
+        self.decode_seqs = 0
+        self.decode_context = 0
+        """KV tokens that the seated requests will read in the next step, their own new token included."""
+        self.composition = 0
+        """Changes whenever a seat is taken or left."""
+        self.sitting_out = 0
+        """Running requests in their decode phase that have no seat."""
+        self.pending_prefill_tokens = 0
+        self.chunks: list[tuple[Request, int]] = []
+        self.prefill_tokens = 0
+        self.prefill_attention = 0.0
+        self.preempted = 0
+        """Requests preempted by the last ``schedule``."""
+        self.started: list[Request] = []
+        """Requests that the last ``advance`` gave their first token."""
+        self.finished: list[Request] = []
+        """Requests that the last ``advance`` completed."""
+        self.broken: list[tuple[Request, int, int]] = []
+        """Unbroken runs of tokens that ended before their request did: (request, first step, last step)."""
+        self._finishes: list[tuple[int, int, Request]] = []
+
+    def add(self, request: Request) -> None:
+        """Queue a new request."""
+        request.scheduler = self
+        self.waiting.append(request)
+        self.pending_prefill_tokens += request.prompt_tokens
+
+    # --- planning a step ----------------------------------------------------------------------------------------------
+
+    def schedule(self, plan: StepPlan) -> bool:
+        """Fill the next step. Returns whether there is anything in it."""
+        self.preempted = 0
+        self.prefill_tokens = 0
+        self.prefill_attention = 0.0
+        if self.chunks:
+            self.chunks = []
+        budget = plan.token_budget
+        if budget > self.limits.max_num_batched_tokens:
+            budget = self.limits.max_num_batched_tokens
+        seats = self.decode_seqs
+        plain = (
+            not self.always_scan
+            and not self.sitting_out
+            and plan.order is None
+            and plan.caps is None
+            and not plan.preempt
+            and seats <= budget
+        )
+        if plain:
+            kv = self.kv
+            need = kv.phases[self.step % kv.block_tokens] if seats else 0
+            partial = len(self.running) > seats
+            if need <= kv.total - kv.used and not (partial and self.limits.long_prefill_token_threshold):
+                kv.used += need
+                if partial:  # without a threshold only the last running request can be amid its prefill
+                    request = next(reversed(self.running))
+                    if self._take_chunk(request, min(request.goal - request._computed, budget - seats)):
+                        budget -= self.chunks[-1][1]
+                        if self.waiting and budget > seats:
+                            self._admit(plan, budget - seats)
+                        return True
+                    kv.used -= need
+                else:
+                    if self.waiting and budget > seats:
+                        self._admit(plan, budget - seats)
+                    return seats > 0 or bool(self.chunks)
+        return self._scan(plan, budget)
+
+    def _scan(self, plan: StepPlan, budget: int) -> bool:
+        """vLLM's loop over the running requests, then over the waiting ones."""
+        for id in plan.preempt:
+            victim = next((r for r in self.running if r.id == id), None)
+            if victim is not None:
+                self._preempt(victim)
+        if plan.order is not None:
+            self._reorder(plan.order)
+        caps = plan.caps
+        kv = self.kv
+        threshold = self._prefill_threshold()
+        order = list(self.running)
+        turn = 0
+        while turn < len(order) and budget > 0:
+            request = order[turn]
+            turn += 1
+            tokens = 1 if request.decoding else request.goal - request._computed
+            if 0 < threshold < tokens:
+                tokens = threshold
+            tokens = min(tokens, budget)
+            if caps is not None:
+                tokens = min(tokens, caps.get(request.id, tokens))
+            if tokens == 0:
+                self._leave_seat(request)
+                continue
+            computed = request.prompt_tokens + self.step - request.base - 1 if request.seated else request._computed
+            need = kv.blocks_for(computed + tokens) - kv.blocks_for(computed)
+            while need > kv.free:
+                victim = order.pop()
+                self._preempt(victim)
+                if victim is request:
+                    break
+            if request not in self.running:
+                break
+            budget -= tokens
+            if request.decoding:
+                self._take_seat(request, self.step)
+                kv.used += need
+            else:
+                self._take_chunk(request, tokens)
+        for request in order[turn:]:
+            self._leave_seat(request)
+        if self.waiting and budget > 0 and not self.preempted:
+            self._admit(plan, budget)
+        return self.decode_seqs > 0 or bool(self.chunks)
+
+    def _admit(self, plan: StepPlan, budget: int) -> None:
+        """Waiting requests, in order, while there are budget, seats and blocks."""
+        waiting, running, kv = self.waiting, self.running, self.kv
+        max_seqs = self.limits.max_num_seqs
+        caps = plan.caps
+        threshold = self._prefill_threshold()
+        held: list[Request] = []
+        while waiting and budget > 0 and len(running) < max_seqs:
+            request = waiting[0]
+            tokens = request.goal
+            if kv.blocks_for(tokens) > kv.total - kv.used:
+                break
+            if 0 < threshold < tokens:
+                tokens = threshold
+            if tokens > budget:
+                tokens = budget
+            if caps is not None:
+                tokens = min(tokens, caps.get(request.id, tokens))
+                if tokens == 0:
+                    held.append(waiting.popleft())
+                    continue
+            self._take_chunk(request, tokens)
+            budget -= tokens
+            running[waiting.popleft()] = None
+        waiting.extendleft(reversed(held))
+
+    def _take_chunk(self, request: Request, tokens: int) -> bool:
+        """Give ``request`` a prefill chunk if its blocks are there."""
+        kv = self.kv
+        computed = request._computed
+        need = kv.blocks_for(computed + tokens) - request.blocks
+        if tokens <= 0 or need > kv.total - kv.used:
+            return False
+        kv.used += need
+        request.blocks += need
+        self.chunks.append((request, tokens))
+        self.prefill_tokens += tokens
+        self.prefill_attention += tokens * (computed + 0.5 * tokens)
+        return True
+
+    def _prefill_threshold(self) -> int:
+        """``long_prefill_token_threshold`` spares others; a lone request may use the whole budget."""
+        alone = len(self.running) + len(self.waiting) <= 1
+        return 0 if alone else self.limits.long_prefill_token_threshold
+
+    def _reorder(self, order: Sequence[int]) -> None:
+        rank = {id: place for place, id in enumerate(order)}
+        last = len(rank)
+        self.running = dict.fromkeys(sorted(self.running, key=lambda r: rank.get(r.id, last)))
+        self.waiting = deque(sorted(self.waiting, key=lambda r: rank.get(r.id, last)))
+
+    def _preempt(self, request: Request) -> None:
+        """Recompute later: the request loses its KV and goes to the head of the queue."""
+        self._leave_seat(request)
+        if request.decoding:
+            self.sitting_out -= 1
+            request.decoding = False
+        else:
+            self.pending_prefill_tokens -= request.goal - request._computed
+        self.kv.used -= request.blocks
+        request.blocks = 0
+        request._computed = 0
+        request.goal = request.prompt_tokens + request._generated
+        request.preemptions += 1
+        self.pending_prefill_tokens += request.goal
+        del self.running[request]
+        self.waiting.appendleft(request)
+        self.preempted += 1
+
+    # --- seats --------------------------------------------------------------------------------------------------------
+
+    def _take_seat(self, request: Request, first_emission: int) -> None:
+        """``request`` decodes in every step from the next one on. ``first_emission``: the step of the first token of this run."""
+        if request.seated:
+            return
+        if request.decoding:
+            self.sitting_out -= 1
+        step = self.step
+        self.composition += 1
+        request.seated = request.decoding = True
+        request.base = base = step - request._generated
+        request.segment_from = first_emission
+        request.finish_step = finish = base + request.true_output_tokens
+        heappush(self._finishes, (finish, request.id, request))
+        kv = self.kv
+        kv.phases[(base + 1 - request.prompt_tokens) % kv.block_tokens] += 1
+        kv.seated += 1
+        self.decode_seqs += 1
+        self.decode_context += request.prompt_tokens + request._generated
+
+    def _leave_seat(self, request: Request) -> None:
+        """``request`` sits out from the next step on and keeps its KV. It may hold a seat or not."""
+        if not request.seated:
+            return
+        self._vacate(request, self.step)
+        self.sitting_out += 1
+        if self.step > request.segment_from:
+            self.broken.append((request, request.segment_from, self.step - 1))
+
+    def _vacate(self, request: Request, step: int) -> None:
+        self.composition += 1
+        generated = step - request.base
+        tokens = request.prompt_tokens + generated
+        kv = self.kv
+        kv.phases[(request.base + 1 - request.prompt_tokens) % kv.block_tokens] -= 1
+        kv.seated -= 1
+        self.decode_seqs -= 1
+        self.decode_context -= tokens
+        request.seated = False
+        request._generated = generated
+        request._computed = tokens - 1
+        request.blocks = kv.blocks_for(tokens - 1)
+
+    # --- carrying a batch out -----------------------------------------------------------------------------------------
+
+    def next_finish(self) -> int:
+        """The step count at which the first seated request completes."""
+        finishes = self._finishes
+        while finishes:
+            step, _, request = finishes[0]
+            if request.seated and request.finish_step == step:
+                return step
+            heappop(finishes)
+        return UNBOUNDED
+
+    def horizon(self) -> int:
+        """For how many steps the batch just scheduled would be scheduled again, unchanged, if nothing arrived."""
+        if self.chunks or self.preempted:
+            return 1
+        steps = self.next_finish() - self.step
+        kv = self.kv
+        if kv.seated * (steps // kv.block_tokens + 1) > kv.total - kv.used:
+            steps = min(steps, 1 + kv.steps_until_full(self.step + 1))
+        return steps
+
+    def advance(self, steps: int) -> None:
+        """Carry out the scheduled batch ``steps`` times (more than once only within ``horizon``)."""
+        kv = self.kv
+        if steps > 1:
+            kv.used += kv.demand(self.step + 1, steps - 1)
+        step = self.step = self.step + steps
+        self.decode_context += self.decode_seqs * steps
+        if self.started:
+            self.started = []
+        if self.finished:
+            self.finished = []
+        finishes = self._finishes
+        while finishes and finishes[0][0] <= step:
+            finish, _, request = heappop(finishes)
+            if request.seated and request.finish_step == finish:
+                self._vacate(request, step)
+                self._finish(request)
+        for request, tokens in self.chunks:
+            self.pending_prefill_tokens -= tokens
+            request._computed += tokens
+            if request._computed == request.goal:
+                request._generated += 1
+                if request._generated == 1:
+                    self.started.append(request)
+                if request._generated == request.true_output_tokens:
+                    request.segment_from = step - 1
+                    self._finish(request)
+                else:
+                    self._take_seat(request, step - 1)
+
+    def _finish(self, request: Request) -> None:
+        self.kv.used -= request.blocks
+        request.blocks = 0
+        del self.running[request]
+        self.finished.append(request)

@@ -1,0 +1,66 @@
+"""The believed step time: adds up by hand, is the same one by one and in bulk, monotone, and affine in the context."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.fingerprint import Curve, Fingerprint, Terms
+from policies.latency import FingerprintLatency, StepShape
+
+TERMS = Terms(
+    overhead=1.0,
+    gemm=Curve((1.0, 101.0), (10.0, 20.0)),
+    all_reduce=Curve((1.0, 51.0, 101.0), (1.0, 1.5, 4.0)),
+    small_kernels=Curve.proportional(0.01),
+    sampled=Curve.proportional(0.1),
+    prefill_chunk=0.5,
+    prefill_token=0.02,
+    prefill_attention=0.001,
+    decode=Curve((1.0, 8.0), (2.0, 9.0)),
+    decode_context=0.003,
+)
+LATENCY = FingerprintLatency(Fingerprint("m", "g", 2, "bf16", "none", "analytic", "by hand", TERMS, {}, 0.0))
+
+shapes = st.builds(
+    lambda prefill, per_chunk, chunks, decode, context, verify: StepShape(
+        prefill, prefill * per_chunk, min(chunks, prefill), decode, decode * context, min(verify, decode * 4)
+    ),
+    st.integers(0, 300),
+    st.floats(0, 1000),
+    st.integers(1, 4),
+    st.integers(0, 64),
+    st.integers(0, 5000),
+    st.integers(0, 100),
+)
+
+
+def test_a_mixed_step_is_the_sum_of_its_terms() -> None:
+    step = StepShape(
+        prefill_tokens=45, prefill_attention=1000.0, prefill_seqs=2, decode_seqs=4, decode_context=200, verify_tokens=2
+    )
+    tokens = 1.0 + (10 + 5.0) + (1 + 0.5) + 0.51  # 51 tokens
+    assert LATENCY.seconds(step) == pytest.approx(tokens + 0.1 * 8 + (0.5 * 2 + 0.02 * 45 + 1.0) + (5.0 + 0.003 * 200))
+
+
+def test_no_tokens_take_no_time() -> None:
+    assert LATENCY.seconds(StepShape()) == 0.0
+
+
+@given(st.lists(shapes, min_size=1, max_size=20))
+def test_in_bulk_the_times_are_those_of_the_steps_one_by_one(steps: list[StepShape]) -> None:
+    columns = [np.array(column, float) for column in zip(*steps, strict=True)]
+    np.testing.assert_allclose(LATENCY.seconds_many(*columns), [LATENCY.seconds(s) for s in steps], rtol=1e-12)
+
+
+@given(shapes, st.sampled_from(StepShape._fields), st.integers(1, 50))
+def test_more_of_anything_never_takes_less_time(step: StepShape, field: str, more: int) -> None:
+    assert LATENCY.seconds(step._replace(**{field: getattr(step, field) + more})) >= LATENCY.seconds(step) * (1 - 1e-12)
+
+
+@given(st.integers(1, 64), st.integers(0, 10_000), st.integers(1, 10_000))
+def test_a_decode_step_is_affine_in_its_context(seqs: int, context: int, delta: int) -> None:
+    times = [LATENCY.seconds(StepShape(decode_seqs=seqs, decode_context=context + i * delta)) for i in range(3)]
+    assert times[2] - times[1] == pytest.approx(times[1] - times[0], rel=1e-9)

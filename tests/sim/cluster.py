@@ -1,0 +1,94 @@
+"""A small cluster for tests, built from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policies.batchers import VLLM
+from policies.latency import FingerprintLatency
+from policies.routers import RoundRobin
+from sim.engine import Engine
+from sim.fleet import Fleet
+from sim.journal import Journal
+from sim.kernel import Kernel
+from sim.load import Load
+from sim.noise import StepNoise
+from sim.scheduler import EngineLimits, Scheduler
+from sim.steptime import StepTime
+from sim.tokens import TokenTimes
+from traces.workload import Workload
+
+SMALL_STEPS = {
+    "overhead_s": 5e-3,
+    "per_token_s": 1.5e-5,
+    "per_prefill_attention_s": 1e-10,
+    "per_decode_context_s": 3e-8,
+}
+
+
+@dataclass
+class Outcome:
+    """What a run leaves, as arrays by request id."""
+
+    journal: Journal
+    fleet: Fleet
+    engines: list[Engine]
+    events: int
+    end_s: float
+
+    def column(self, name: str) -> np.ndarray:
+        return np.array(getattr(self.journal, name))
+
+    def tokens(self) -> TokenTimes:
+        return TokenTimes(self.journal, [e.noise for e in self.engines], [e.steptime for e in self.engines])
+
+
+def play(
+    workload: Workload,
+    *,
+    engines: int = 1,
+    limits: EngineLimits | None = None,
+    step: Mapping[str, float] = SMALL_STEPS,
+    router: Any = None,
+    batcher: Any = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    leap: bool = True,
+    always_scan: bool = False,
+    observe_s: float = 0.0,
+    concurrency: Mapping[int, int] | None = None,
+    until_s: float = float("inf"),
+    decisions: Any = None,
+    models: Sequence[str] | None = None,
+) -> Outcome:
+    """Run ``workload`` to its end (or to ``until_s``) on engines with linear step times."""
+    limits = limits or EngineLimits()
+    kernel, journal = Kernel(), Journal(len(workload))
+    fleet = Fleet(kernel, router or RoundRobin(), journal, observe_s=observe_s, decisions=decisions)
+    truth = StepTime.linear(max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs, **step)
+    members = [
+        Engine(
+            kernel,
+            index,
+            model=models[index] if models else workload.classes[0].model,
+            scheduler=Scheduler(limits, always_scan=always_scan),
+            steptime=truth,
+            latency=FingerprintLatency(truth.fingerprint),
+            batcher=batcher or VLLM(),
+            noise=StepNoise(seed, index, noise),
+            journal=journal,
+            listener=fleet,
+            leap=leap,
+        )
+        for index in range(engines)
+    ]
+    fleet.set_engines(members)
+    load = Load(kernel, workload, fleet.dispatch, concurrency=concurrency)
+    fleet.on_done = load.on_done
+    kernel.play(until_s)
+    fleet.close()
+    return Outcome(journal, fleet, members, kernel.events, kernel.now)

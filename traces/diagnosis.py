@@ -1,0 +1,234 @@
+"""What a reader must know before trusting a summary (warnings), and what keeps attainment from being higher (binding)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.record import Record
+from traces.slices import Floats
+from traces.tables import codes, floats
+from traces.usage import engine_knobs
+from traces.verdicts import TOLERANCE_S, judge
+
+if TYPE_CHECKING:
+    from traces.metrics import Summary
+
+KV_FULL = 0.95
+"""Share of KV memory in use from which a waiting request is taken to wait for memory."""
+UNFINISHED = 0.01
+"""Share of unfinished requests from which their censored latencies distort percentiles."""
+_GROWTH = 0.02
+_GROWTH_REQUESTS = 10
+_NEGLIGIBLE = 0.05
+
+
+def warnings(record: Record, summary: Summary) -> list[str]:
+    """The manifest's warnings and what the record itself shows, one sentence each."""
+    return [*map(str, record.manifest.get("warnings", [])), *_found(record, summary)]
+
+
+def _found(record: Record, summary: Summary) -> Iterator[str]:
+    requests = record.requests
+    start_s, end_s = record.window_s
+    if record.partial:
+        yield f"the run was stopped at {record.manifest['end_s']:g} s, before its end: the figures cover what had happened by then"
+    if not (offered := summary.metrics["requests.offered"].value):
+        yield f"no request arrives in the measured window, {start_s:g} to {end_s:g} s: nothing was measured"
+        return
+    online = ~requests.column("offline").to_numpy()
+    arrival = floats(requests, "arrival_s")
+    measured = online & (arrival >= start_s) & (arrival < end_s)
+    outcome, names = codes(requests, "outcome")
+    total = int(measured.sum())
+    left = int((measured & (outcome == names.index("unfinished"))).sum()) if "unfinished" in names else 0
+    if left > UNFINISHED * total:
+        yield (
+            f"{left:,} of {total:,} measured online requests were unfinished when the run ended: they count as misses, and their "
+            f"latencies are missing from the percentiles; run longer, or end the measured window earlier"
+        )
+    gone = [names.index(name) for name in ("shed", "failed") if name in names]
+    scheduled = arrival + floats(requests, "queue_s")
+    counted = online & ~(np.isin(outcome, gone) & np.isnan(scheduled))
+    growth = queue_growth(arrival[counted], scheduled[counted], end_s)
+    if growth is not None:
+        yield (
+            f"the queue was still growing at the end ({growth[0]:,.0f}, then {growth[1]:,.0f} requests waiting, early and late in "
+            f"the second half): the fleet is overloaded, and percentiles, which depend on how long it ran, mean nothing"
+        )
+    if offered < 100:
+        yield f"only {offered:g} requests were measured: too few for a p99"
+
+
+def queue_growth(arrival_s: Floats, scheduled_s: Floats, end_s: float) -> tuple[float, float] | None:
+    """Requests waiting in the first and the last quarter of the second half of the arrivals, if a queue builds up; else ``None``.
+
+    A queue builds up if it is longer in each quarter than in the one before and gains more than 2 % of the arrivals, and more
+    than ten requests. ``scheduled_s``: NaN = never.
+    """
+    arrivals = np.sort(arrival_s[arrival_s <= end_s])
+    if not len(arrivals):
+        return None
+    middle, last = (arrivals[0] + arrivals[-1]) / 2, arrivals[-1]
+    times = np.linspace(middle, last, 33)[1:]
+    waiting = np.searchsorted(arrivals, times, "right") - np.searchsorted(np.sort(scheduled_s), times, "right")
+    quarters = waiting.reshape(4, 8).mean(axis=1)
+    growth = (quarters[3] - quarters[0]) * 4 / 3
+    recent = len(arrivals) - int(np.searchsorted(arrivals, middle))
+    if (np.diff(quarters) > 0).all() and growth > max(_GROWTH_REQUESTS, _GROWTH * recent):
+        return float(quarters[0]), float(quarters[3])
+    return None
+
+
+def binding(record: Record, summary: Summary) -> str:
+    """In words: which limit of which tier is missed most, and which resource was short; or how much headroom is left."""
+    pressure = _pressure(record)
+    busy = summary.metrics["busy"].value
+    busy_words = "" if busy is None else f"; engines are busy {_percent(busy)} of the time"
+    attainment = summary.metrics["attainment"].value
+    if attainment is None:
+        return f"no SLO is set, so no limit can bind{busy_words}"
+    tightest = _tightest(record, summary.verdict)
+    if attainment >= 0.99 and tightest is not None and tightest.share <= 1:
+        return (
+            f"nothing binds: {_percent(1 - tightest.share)} headroom ({tightest.limit} p99 of tier {tightest.tier} is at "
+            f"{_percent(tightest.share)} of its limit){busy_words}"
+        )
+    worst = _most_missed(record, summary.verdict)
+    if worst is None:
+        return f"nothing binds: no measured request misses its SLO{busy_words}"
+    return f"{worst}; {_shortage(summary, pressure)}{busy_words}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tightest:
+    tier: str
+    limit: str
+    share: float
+
+
+def _tightest(record: Record, verdict: str) -> _Tightest | None:
+    """The limit whose p99, as a share of the limit, is largest."""
+    requests = record.requests
+    measured = _measured(record)
+    tier, names = codes(requests, "tier")
+    limits = {"e2e": ("e2e",), "auto": ("ttft", "tpot", "e2e")}.get(verdict, ("ttft", "tpot"))
+    found = []
+    for limit in limits:
+        share = floats(requests, f"{limit}_s") / floats(requests, f"slo_{limit}_s")
+        known = measured & ~np.isnan(share)
+        found += [
+            _Tightest(name, limit.upper(), float(np.quantile(share[rows], 0.99)))
+            for code, name in enumerate(names)
+            if (rows := known & (tier == code)).any()
+        ]
+    return max(found, key=lambda one: one.share, default=None)
+
+
+def _most_missed(record: Record, verdict: str) -> str | None:
+    requests = record.requests
+    verdicts = judge(requests, verdict)
+    judged = _measured(record) & verdicts.judged
+    missed = judged & ~verdicts.met
+    if not missed.any():
+        return None
+    tier, names = codes(requests, "tier")
+    counts = np.bincount(tier[missed], minlength=len(names))
+    code = int(counts.argmax())
+    rows = missed & (tier == code)
+    outcome, outcomes = codes(requests, "outcome")
+    shed = outcome == (outcomes.index("shed") if "shed" in outcomes else -2)
+    pace = floats(requests, "dslo_lateness_s") > TOLERANCE_S if verdict == "dslo" else verdicts.late_tpot
+    causes = {
+        "got shed": rows & shed,
+        "had a late first token (TTFT)": rows & ~shed & verdicts.late_ttft & (verdict != "e2e"),
+        "decoded too slowly (TPOT)": rows & ~shed & pace & ~verdicts.late_ttft & (verdict != "e2e"),
+        "took too long as a whole (E2E)": rows & ~shed & verdicts.late_e2e & (verdict in ("e2e", "auto")),
+    }
+    numbers = {words: int(mask.sum()) for words, mask in causes.items()}
+    known = np.logical_or.reduce(list(causes.values()))
+    numbers["did not finish"] = int((rows & ~known).sum())
+    ranked = sorted(((n, words) for words, n in numbers.items() if n), key=lambda one: -one[0])
+    others = "".join(f", {n:,} {words}" for n, words in ranked[1:])
+    total = int((judged & (tier == code)).sum())
+    return f"tier {names[code]} misses most: of {total:,} requests {ranked[0][0]:,} {ranked[0][1]}{others}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pressure:
+    """Shares of step time: requests waited on the engine; and of that time, why."""
+
+    waited: float
+    at_max_seqs: float
+    kv_full: float
+    known: bool
+    mean_running: float
+
+
+def _pressure(record: Record) -> _Pressure:
+    steps = record.steps
+    start_s, end_s = record.window_s
+    start, duration = floats(steps, "start_s"), floats(steps, "duration_s")
+    inside = (start >= start_s) & (start < end_s)
+    duration = np.where(inside, duration, 0.0)
+    if duration.sum() <= 0:
+        return _Pressure(0.0, 0.0, 0.0, False, 0.0)
+    engine, names = codes(steps, "engine")
+    knobs = engine_knobs(record.manifest)
+    capacity, seqs = (
+        np.array([knobs.get(name, {}).get(knob, np.inf) for name in names], np.float64)[engine]
+        for knob in ("kv_tokens_capacity", "max_num_seqs")
+    )
+    running = floats(steps, "running")
+    waited = np.where(floats(steps, "waiting") > 0, duration, 0.0)
+    at_max = running >= seqs
+    full = ~at_max & (floats(steps, "kv_tokens_used") >= KV_FULL * capacity)
+    whole = max(float(waited.sum()), 1e-300)
+    return _Pressure(
+        waited=float(waited.sum() / duration.sum()),
+        at_max_seqs=float(waited[at_max].sum()) / whole,
+        kv_full=float(waited[full].sum()) / whole,
+        known=all(name in knobs for name in names),
+        mean_running=float(running @ duration / duration.sum()),
+    )
+
+
+def _shortage(summary: Summary, pressure: _Pressure) -> str:
+    queue, ttft = summary.metrics["queue_s.mean"].value, summary.metrics["ttft_s.mean"].value
+    preempted = summary.metrics["preemptions"].value or 0
+    offered = summary.metrics["requests.offered"].value or 1
+    words = []
+    if pressure.waited >= _NEGLIGIBLE:
+        waiting = f"requests waited on engines during {_percent(pressure.waited)} of step time"
+        rest = 1 - pressure.at_max_seqs - pressure.kv_full
+        if not pressure.known:
+            words.append(waiting)
+        elif pressure.at_max_seqs >= max(pressure.kv_full, rest):
+            words.append(f"{waiting}, {_percent(pressure.at_max_seqs)} of it at max_num_seqs")
+        elif pressure.kv_full >= rest:
+            words.append(f"{waiting}, {_percent(pressure.kv_full)} of it with KV memory full")
+        else:
+            words.append(f"{waiting}, {_percent(rest)} of it with the step's token budget spent (prefill compute is short)")
+    elif queue is not None and ttft and queue > 0.3 * ttft:
+        words.append(f"requests spent {_percent(queue / ttft)} of TTFT queueing, before they reached an engine")
+    else:
+        words.append(
+            f"no queue on the engines: steps themselves are too long, with {pressure.mean_running:.0f} requests in a batch"
+        )
+    if preempted > UNFINISHED * offered:
+        words.append(f"{preempted:,} preemptions show that KV memory ran out")
+    return ", ".join(words)
+
+
+def _measured(record: Record) -> NDArray[np.bool_]:
+    start_s, end_s = record.window_s
+    arrival = floats(record.requests, "arrival_s")
+    return (arrival >= start_s) & (arrival < end_s)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

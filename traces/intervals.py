@@ -1,0 +1,222 @@
+"""Estimates with 95 % intervals from one run, whose requests and steps depend on each other.
+
+Method. A stream in time order is cut into ``BATCHES`` batches. Every estimate is a ratio of sums r = ΣY / ΣX over batches (a mean
+has X = count, a proportion Y = successes, a rate X = seconds), and its variance comes from the residuals e = Y − rX:
+
+    var(r) = [Σe² + 2·Σ e_j·e_{j+1}] · B² / ((B − 1)(B − 2)) / (ΣX)²
+
+the batch-means estimator with the correlation of neighbouring batches left in, which removes most of the bias that batches of a few
+correlation times have. Its degrees of freedom are (Σe²)² / Σe⁴ after Satterthwaite: B/3 for normal residuals, fewer when a few
+batches hold all the variation, so that bursts widen the interval instead of hiding in it. The multiplier is Student's t.
+
+- A proportion gets Wilson's score interval at its effective sample size p(1 − p) / var(p) (Korn & Graubard, Survey Methodology
+  1998), so that 100 % of n requests still has a lower end below 1.
+- A quantile gets Woodruff's interval (JASA 1952): the variance of the share of samples below the estimated quantile, stabilised by
+  the arcsine, picks the two order statistics. No density is estimated, and the interval is as lopsided as the tail.
+
+Coverage (tests/traces/test_intervals.py measures it): between 92 and 98 % for independent samples from n = 300 on, and for AR(1)
+and M/M/1 streams once the run is longer than about 100 correlation times (a p99: once about 5 independent excursions above it
+were seen). Where it fails: with fewer excursions than that, the p99 of an M/M/1 stream is covered in about 90 % of runs (its
+``note`` says so); no method sees a correlation longer than the run; a drift (a queue that grows) has no mean to be covered; and
+with no miss at all, or nothing but misses, a proportion's interval takes the requests as independent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+BATCHES = 32
+_Z = 1.959964
+_LEAST_INFLATION = 0.5  # chance alone hardly ever makes 32 batches vary less than half as much as independent samples would
+_FEW_EXCURSIONS = 5.0
+_T_DEGREES = np.array([1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 30, math.inf])
+_T_VALUES = np.array(  # scipy.stats.t.ppf(0.975, degrees)
+    [12.7062, 8.0280, 6.0167, 4.9488, 4.3027, 3.5747, 3.1824, 2.7764, 2.5706, 2.4469, 2.3060, 2.2281, 2.1314, 2.0423, _Z]
+)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure of a run. ``None`` = unknown, shown as "–" (``lo`` or ``hi`` alone: the samples set no limit on that side).
+
+    ``lo``, ``hi``: 95 % interval. ``n``: samples behind it. ``note``: what a reader must know before quoting it.
+    """
+
+    value: float | None
+    lo: float | None = None
+    hi: float | None = None
+    n: int = 0
+    note: str = ""
+
+
+UNKNOWN = Estimate(None)
+
+
+def mean(x: Floats) -> Estimate:
+    """Of samples in time order."""
+    return ratio_of_samples(x, np.ones(len(x)))
+
+
+def ratio_of_samples(y: Floats, x: Floats, n: int | None = None) -> Estimate:
+    """Σy / Σx of samples in time order: a mean of y / x with weights x. ``n``: samples to report, if each stands for several."""
+    if len(x) == 0:
+        return UNKNOWN
+    starts = _starts(len(x))
+    return ratio(np.add.reduceat(y, starts), np.add.reduceat(x, starts), len(x) if n is None else n)
+
+
+def ratio(numerators: Floats, denominators: Floats, n: int) -> Estimate:
+    """ΣY / ΣX of batches in time order. ``n``: samples behind them. A rate is events over seconds, batch by batch."""
+    if len(numerators) == 0 or denominators.sum() <= 0:
+        return UNKNOWN
+    value, error, t = _spread(numerators, denominators)
+    if math.isnan(error):
+        return Estimate(value, n=n, note=f"no interval from {_samples(n)}")
+    return Estimate(value, value - t * error, value + t * error, n)
+
+
+def proportion(successes: NDArray[np.bool_]) -> Estimate:
+    """Share of successes among events in time order."""
+    n = len(successes)
+    if n == 0:
+        return UNKNOWN
+    p, effective, t = _effective(*_shares(successes), n)
+    scale = 1 + t * t / effective
+    centre = (p + t * t / (2 * effective)) / scale
+    half = t * math.sqrt(p * (1 - p) / effective + (t / (2 * effective)) ** 2) / scale
+    return Estimate(p, max(0.0, centre - half) if p > 0 else 0.0, min(1.0, centre + half) if p < 1 else 1.0, n)
+
+
+def quantiles(x: Floats, probabilities: Sequence[float]) -> list[Estimate]:
+    """Quantiles (linear between order statistics) of samples in time order."""
+    n = len(x)
+    if n == 0:
+        return [UNKNOWN for _ in probabilities]
+    ordered = np.sort(x)
+    estimates = []
+    for p in probabilities:
+        below, part = divmod(p * (n - 1), 1)
+        value = float(ordered[int(below)] * (1 - part) + ordered[min(int(below) + 1, n - 1)] * part)
+        _, effective, t = _effective(*_shares(x <= value), n)
+        low, high = _ranks(p, effective, t)
+        first, last = math.floor(low * n), math.ceil(high * n)
+        lo = min(value, float(ordered[first - 1])) if first >= 1 and low > 0 else None
+        hi = max(value, float(ordered[last - 1])) if last <= n and high < 1 else None
+        estimates.append(Estimate(value, lo, hi, n, quantile_note(p, n, effective)))
+    return estimates
+
+
+def histogram_quantiles(
+    values: Floats,
+    counts: Floats,
+    probabilities: Sequence[float],
+    shares: Sequence[tuple[Floats, Floats]],
+    resolution: float,
+) -> list[Estimate]:
+    """Quantiles of a histogram: ``values``, the ascending middles of bins ±``resolution`` (relative) wide, and ``counts``.
+
+    A histogram has lost the order in time. ``shares`` brings it back: for each probability, batch by batch, the weight below the
+    quantile and the whole weight, as observed in time.
+    """
+    n = int(counts.sum())
+    if n == 0:
+        return [UNKNOWN for _ in probabilities]
+    reached = np.cumsum(counts) / n
+    at = np.minimum(np.searchsorted(reached, np.clip(probabilities, 0, 1)), len(values) - 1)
+    estimates = []
+    for p, bin_, (below, weight) in zip(probabilities, at.tolist(), shares, strict=True):
+        value = float(values[bin_])
+        if weight.sum() <= 0:
+            estimates.append(Estimate(value, n=n, note="no interval: no steps to tell how gaps follow each other"))
+            continue
+        _, effective, t = _effective(below, weight, n)
+        low, high = _ranks(p, effective, t)
+        lo, hi = (float(values[min(int(np.searchsorted(reached, rank)), len(values) - 1)]) for rank in (low, high))
+        estimates.append(
+            Estimate(
+                value,
+                lo * (1 - resolution) if low > 0 else None,
+                hi * (1 + resolution) if high < 1 else None,
+                n,
+                quantile_note(p, n, effective),
+            )
+        )
+    return estimates
+
+
+def quantile_note(probability: float, n: int, effective: float) -> str:
+    """What to know of a quantile from ``n`` samples that are worth ``effective`` independent ones; empty when all is well."""
+    tail = min(probability, 1 - probability)
+    name = f"p{100 * probability:g}"
+    needed = round(1 / tail)
+    if n < needed:
+        return f"from {_samples(n)}; {name} needs {needed}"
+    if effective * tail < _FEW_EXCURSIONS and probability != 0.5:
+        seen = max(1, round(effective * tail))
+        return f"only about {seen} independent excursion{'' if seen == 1 else 's'} beyond {name}; run longer to trust it"
+    return ""
+
+
+def students_t(degrees: float) -> float:
+    """The 97.5 % point of Student's t, within 1 %, for 1 degree of freedom or more."""
+    return float(np.exp(np.interp(-1 / degrees, -1 / _T_DEGREES, np.log(_T_VALUES))))
+
+
+def _starts(n: int) -> NDArray[np.int64]:
+    batches = min(BATCHES, n)
+    return np.arange(batches, dtype=np.int64) * n // batches
+
+
+def _shares(hits: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    n = len(hits)
+    bounds = [*_starts(n).tolist(), n]
+    counts = [np.count_nonzero(hits[a:b]) for a, b in itertools.pairwise(bounds)]
+    return np.array(counts, np.float64), np.diff(bounds).astype(np.float64)
+
+
+def _spread(y: Floats, x: Floats) -> tuple[float, float, float]:
+    """Ratio, its standard error (NaN from fewer than three batches) and the t multiplier."""
+    total = float(x.sum())
+    value = float(y.sum()) / total
+    batches = len(y)
+    if batches < 3:
+        return value, math.nan, math.nan
+    e = y - value * x
+    squares = e * e
+    power = float(squares.sum())
+    if power <= (1e-12 * float(np.abs(y).max(initial=0.0))) ** 2 * batches:
+        return value, 0.0, _Z
+    lagged = (power + 2 * float(e[1:] @ e[:-1])) * batches**2 / ((batches - 1) * (batches - 2))
+    variance = max(lagged, _LEAST_INFLATION * power * batches / (batches - 1))
+    degrees = min(power**2 / float(squares @ squares), batches / 3)
+    return value, math.sqrt(variance) / total, students_t(max(1.0, degrees))
+
+
+def _effective(y: Floats, x: Floats, n: int) -> tuple[float, float, float]:
+    """Proportion, the number of independent samples that would know it as well, and the t multiplier."""
+    p, error, t = _spread(y, x)
+    p = min(max(p, 0.0), 1.0)
+    if not 0 < p < 1 or math.isnan(error):
+        return p, float(n), _Z
+    return p, min(p * (1 - p) / error**2 if error > 0 else math.inf, n / _LEAST_INFLATION), t
+
+
+def _ranks(p: float, effective: float, t: float) -> tuple[float, float]:
+    """The ranks, as shares of the samples, between which the true quantile lies; 0 or 1 where the samples set no limit."""
+    middle, half = math.asin(math.sqrt(p)), t / (2 * math.sqrt(effective))
+    low = math.sin(middle - half) ** 2 if middle > half else 0.0
+    high = math.sin(middle + half) ** 2 if middle + half < math.pi / 2 else 1.0
+    return low, high
+
+
+def _samples(n: int) -> str:
+    return f"{n} sample{'' if n == 1 else 's'}"

@@ -1,0 +1,178 @@
+"""A scenario: everything that a run depends on, from one YAML file. The only place where a user's configuration is parsed.
+
+`load_scenario` reads and checks a file; `Scenario.resolved` gives it back as plain data in SI units with every default filled in.
+What a file may hold is told by the models here and in the modules beside this one; `Scenario.json_schema` tells editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from traces.errors import InputError
+from traces.hardware import GPUS, MODELS, ModelShape, model
+from traces.scenario import faults
+from traces.scenario.document import Document, Keys, dotted, nearest, read
+from traces.scenario.fields import Count, Noise, NotEmpty, Part, Seconds, Switch
+from traces.scenario.fleet import Engine, Fleet, default_knobs, fit_faults
+from traces.scenario.policy import Policy
+from traces.scenario.workload import Entry
+
+_DRAIN_S = 300.0
+
+
+class Sim(Part):
+    """How the simulator runs; none of it describes the fleet, except the router's view of it."""
+
+    leap: Switch = Field(True, description="jump over decode steps in which nothing changes; the results are the same")
+    observe_s: Seconds = Field(0.0, alias="observe", description="refresh interval of the router's view of the engines; 0 = live")
+    noise: Noise | None = Field(None, description="standard deviation of step times as a share; default: the fingerprint's")
+    steps: Switch = Field(True, description="write the table of engine steps")
+
+
+class Scenario(Part):
+    """A fleet, what it serves, the policies that run it, and for how long."""
+
+    name: str = Field("scenario", description="of the scenario; default: the file's name")
+    model: str = Field(description="the model served, such as llama-3.1-8b")
+    fleet: Fleet = Field(description="the GPUs")
+    engine: Engine = Field(Engine(), description="knobs of each engine, under vLLM's names")
+    workload: Annotated[tuple[Entry, ...], NotEmpty] = Field(description="the kinds of requests")
+    policy: Policy = Field(default_factory=Policy.default, description="router and batcher; default: vLLM's")
+    duration_s: Annotated[Seconds, Field(gt=0)] | None = Field(
+        None, alias="duration", description="when arrivals stop; default: when the workload runs out"
+    )
+    drain_s: Seconds | None = Field(
+        None, alias="drain", description="how long after `duration` requests may still finish; default: 5min"
+    )
+    warmup_s: Seconds = Field(0.0, alias="warmup", description="leave this long out of the metrics at the start")
+    seed: Annotated[Count, Field(ge=0, lt=2**63)] = Field(0, description="of all random numbers")
+    sim: Sim = Field(Sim(), description="how the simulator runs")
+    decisions: Literal["off", "summary", "full"] = Field("off", description="how much of the policies' decisions is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """Defaults that depend on other keys, and parts that were left empty."""
+        if not isinstance(data, dict):
+            return data
+        data = {key: value for key, value in data.items() if value is not None}
+        if "duration" in data:
+            data.setdefault("drain", _DRAIN_S)
+        fleet, engine = data.get("fleet"), data.setdefault("engine", {})
+        gpu = fleet.get("gpu") if isinstance(fleet, dict) else None
+        if isinstance(engine, dict) and isinstance(gpu, str) and gpu in GPUS:
+            given = {key: value for key, value in engine.items() if value is not None}
+            data["engine"] = default_knobs(given, GPUS[gpu]) | given
+        return data
+
+    @field_validator("model")
+    @classmethod
+    def _model_exists(cls, name: str) -> str:
+        if name not in MODELS:
+            raise ValueError(f"model `{name}` is not known; {nearest(name, list(MODELS))}")
+        return name
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from fit_faults(self.model, self.fleet, self.engine)
+        if self.duration_s is None and self.drain_s is not None:
+            yield (
+                "drain",
+                "counts from `duration`, which is not set; add `duration:`, or remove it (the run then serves all requests)",
+            )
+        if self.duration_s is not None and self.warmup_s >= self.duration_s:
+            yield "warmup", f"is {self.warmup_s:g} s, which leaves nothing of a duration of {self.duration_s:g} s; shorten it"
+        names = [entry.name for entry in self.workload]
+        for i, entry in enumerate(self.workload):
+            if entry.name in names[:i]:
+                yield f"workload.{i}.name", f"`{entry.name}` is the name of another entry too; give each its own"
+            if self.duration_s is None and not entry.ends_by_itself():
+                yield f"workload.{i}", "has no end; give it `requests:`, or the scenario a `duration:`"
+
+    @property
+    def shape(self) -> ModelShape:
+        """The model's data sheet."""
+        return model(self.model)
+
+    @property
+    def context_tokens(self) -> int:
+        """Prompt plus output of a request at most."""
+        return self.engine.max_model_len or self.shape.max_context
+
+    @property
+    def kv_blocks(self) -> int:
+        """KV blocks of each engine, of `engine.block_size` tokens."""
+        return self.engine.kv_blocks(self.shape, self.fleet)
+
+    @property
+    def end_s(self) -> float | None:
+        """When the run ends at the latest; ``None`` = when its last request is done."""
+        return None if self.duration_s is None else self.duration_s + (self.drain_s or 0.0)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain JSON-able data in SI units, all defaults filled in, keys in a fixed order; validates to an equal scenario."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON schema of a scenario file, for editors."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema(by_alias=True)}
+
+
+def load_scenario(path: str | Path, sets: Sequence[str] = ()) -> Scenario:
+    """The scenario in a file, with overrides such as `workload.chat.rate=20/s` applied before anything is checked.
+
+    Relative paths of trace files count from the scenario's folder, those in an override from the working directory.
+
+    Raises:
+        InputError: one line per fault, "file:line: key.path: what is wrong; what to do".
+    """
+    try:
+        return _load(path, sets)
+    except InputError as error:
+        # What the user wrote is quoted in the lines, and may hold line ends and control characters.
+        raise InputError(*("".join(c if c.isprintable() else "�" for c in fault) for fault in error.faults)) from None
+
+
+def _load(path: str | Path, sets: Sequence[str]) -> Scenario:
+    document = read(path)
+    for option in sets:
+        document.set(option)
+    found = [*_locate_trace_files(document, Path(path).parent), *_code_by_name(document)]
+    if found:
+        raise InputError(*found)
+    document.data.setdefault("name", Path(path).stem)
+    try:
+        return Scenario.model_validate(document.data)
+    except ValidationError as error:
+        raise InputError(*faults.lines(error, Scenario, document)) from None
+
+
+def _locate_trace_files(document: Document, folder: Path) -> Iterator[str]:
+    """Makes the paths of trace files absolute."""
+    entries = document.data.get("workload")
+    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+        trace = entry.get("trace") if isinstance(entry, dict) else None
+        if isinstance(trace, dict) and isinstance(trace.get("file"), str):
+            keys: Keys = ("workload", i, "trace", "file")
+            place = document.place(keys)
+            file = ((folder if place.line else Path()) / Path(trace["file"]).expanduser()).resolve()
+            if not file.exists():
+                yield f"{place}: {dotted(keys)}: {file}: no such file; correct the path, or get the trace (`twinserve traces get`)"
+            trace["file"] = str(file)
+
+
+def _code_by_name(document: Document) -> Iterator[str]:
+    """A scenario may come from a stranger: it cannot make us import a module, only the person at the command line can."""
+    policy = document.data.get("policy")
+    for point, choice in policy.items() if isinstance(policy, dict) else ():
+        names = choice if isinstance(choice, dict) else [choice]
+        place = document.place(("policy", str(point)))
+        if place.line and any(":" in str(name) for name in names):
+            yield (
+                f"{place}: policy.{point}: a file cannot name a class to import; name an installed policy, or pass it on the "
+                f"command line with --set policy.{point}=module:Class"
+            )

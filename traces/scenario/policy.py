@@ -1,0 +1,99 @@
+"""The `policy:` part of a scenario: one policy per decision point, by name, with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from policies import registry
+from traces.scenario.fields import Part
+from traces.units import parse_quantity
+
+
+class Choice(Part):
+    """A policy's name and its parameters in SI units; in the file `name`, or `{name: {parameter: value}}`."""
+
+    name: str
+    params: dict[str, Any] = Field({})
+
+
+def _choice(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise ValueError(f"`{value}` is no policy; write a name, or {{name: {{parameter: value}}}}")
+    ((name, params),) = value.items()
+    if params is None:
+        params = {}
+    if not isinstance(params, Mapping):
+        raise ValueError(f"{name}: `{params}` is not a mapping; write its parameters as {{parameter: value}}")
+    return {"name": str(name), "params": {str(key): _plain(item) for key, item in params.items()}}
+
+
+def _plain(value: Any) -> Any:
+    """`10%` → 0.1: parameters reach policies as plain numbers."""
+    quantity = parse_quantity(value) if isinstance(value, str) else None
+    return value if quantity is None else quantity
+
+
+PolicyChoice = Annotated[
+    Choice,
+    BeforeValidator(lambda value: value if isinstance(value, Choice) else _choice(value)),
+    PlainSerializer(lambda choice: {choice.name: choice.params}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "maxProperties": 1, "additionalProperties": {"type": ["object", "null"]}},
+            ]
+        }
+    ),
+]
+
+
+def _with_stack(schema: dict[str, Any]) -> None:
+    schema["properties"]["stack"] = {"enum": list(registry.STACKS), "description": "the policies that the other keys leave open"}
+    schema.pop("required")
+
+
+class Policy(Part):
+    """One policy per decision point. `policy: NAME` alone, or `stack: NAME` among the points, takes a whole stack as the start."""
+
+    SHORT: ClassVar = {"enum": list(registry.STACKS)}
+
+    router: PolicyChoice = Field(description="chooses an engine for each request")
+    batcher: PolicyChoice = Field(description="fills each step of an engine")
+
+    model_config = ConfigDict(json_schema_extra=_with_stack)
+
+    @classmethod
+    def default(cls) -> Policy:
+        """The stack that is used when nothing is said."""
+        return cls.model_validate(registry.DEFAULT_STACK)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_a_stack(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"stack": value}
+        if not isinstance(value, dict):
+            return value
+        points = {key: choice for key, choice in value.items() if key != "stack" and choice is not None}
+        return registry.stack(str(value.get("stack") or registry.DEFAULT_STACK)) | points
+
+    @field_validator("router", "batcher")
+    @classmethod
+    def _can_be_built(cls, choice: Choice, info: ValidationInfo) -> Choice:
+        registry.build(str(info.field_name), choice.name, choice.params, seed=0)
+        return choice
