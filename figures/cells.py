@@ -23,8 +23,12 @@ def sparkline(shares: Any, title: str) -> Markup:
 
 
 def interval_dot(axis: Axis, value: float | None, lo: float | None, hi: float | None, target: float, tone: str) -> Markup:
-    """A dot at ``value``, a bar over its interval (open ends reach the axis's end) and a tick at ``target``. The row's text says the same."""
-    at = [f"{place:.2%}" for place in axis.at([axis.lo if lo is None else lo, axis.hi if hi is None else hi, value or 0.0, target])]
+    """A dot at ``value``, a bar over its interval and a tick at ``target``; the row's text says the same.
+
+    An open end of the interval reaches the end of the axis.
+    """
+    ends = axis.lo if lo is None else lo, axis.hi if hi is None else hi
+    at = [f"{place:.2%}" for place in axis.at([*ends, value or 0.0, target])]
     marks = f'<line class="target" x1="{at[3]}" x2="{at[3]}" y1="0" y2="22"/>'
     if value is not None and math.isfinite(value):
         marks += f'<line class="whisker {tone}" x1="{at[0]}" x2="{at[1]}" y1="11" y2="11"/>'

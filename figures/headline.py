@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from figures.units import PERCENT, PLAIN, Scale, share
+from figures.units import PLAIN, Scale, share, share_interval
 
 if TYPE_CHECKING:
     from traces.intervals import Estimate
@@ -50,7 +50,7 @@ def verdict(summary: Summary) -> Verdict:
     where = standing(attainment)
     if where is Standing.NONE:
         return Verdict(where, "No verdict", "No measured request has a latency objective, so there is no attainment to judge.")
-    interval = PERCENT.interval(attainment.lo, attainment.hi)
+    interval = share_interval(attainment.lo, attainment.hi)
     doubt = f"95 % interval {interval} %" if interval else "no interval"
     words = [
         f"{share(attainment.value)} of {attainment.n:,} offered requests met their SLO ({doubt}; target {100 * TARGET:g} %).",

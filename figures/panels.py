@@ -19,6 +19,7 @@ from traces.tables import codes, floats
 from traces.usage import engine_knobs
 
 LATENCIES: Mapping[str, str] = {"ttft": "Time to first token", "tpot": "Time per output token", "e2e": "End to end"}
+_LOW_USE = 0.4  # KV use below which the axis ends before 100 %, lest the curve lie on the floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +192,13 @@ def _kv_panel(view: RunView) -> Panel:
     if len(view.engines) > 1:
         marks.append(Band(view.edges, least, most, "muted", "least to most"))
     marks.append(Line(view.edges, mean, "ink", "mean", step=True))
+    top = float(most.max(initial=0.0))
     if told_of_capacity:
-        axis = share_axis()
-        told = f"KV memory in use: {share(float(mean.mean()))} of capacity on average, {share(float((used.kv_peak / sizes).max()))} at most."
+        axis = share_axis() if top > _LOW_USE else linear_axis(0.0, top, lambda v: f"{100 * v:.3g} %", ticks=4)
+        peak = share(float((used.kv_peak / sizes).max()))
+        told = f"KV memory in use: {share(float(mean.mean()))} of capacity on average, {peak} at most."
     else:
-        axis = _count_axis(float(most.max(initial=0.0)))
+        axis = _count_axis(top)
         told = f"KV tokens in use per engine: {number(float(mean.mean()))} on average, {number(float(used.kv_peak.max()))} at most."
     chart = Chart("kv", "KV memory in use over time", told, view.time_axis(), axis, marks)
     unit = "share of capacity" if told_of_capacity else "tokens per engine"

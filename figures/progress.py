@@ -1,11 +1,11 @@
-"""Progress of a run on stderr: simulated time, requests done, time left."""
+"""Progress on stderr: one line that is rewritten on a terminal, and nothing elsewhere, so that logs stay clean."""
 
 from __future__ import annotations
 
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from sim.run import Progress
@@ -13,33 +13,54 @@ if TYPE_CHECKING:
 _EVERY_S = 0.2
 
 
-class RunProgress:
-    """One line that is rewritten on a terminal; silent where stderr is none, so that logs stay clean."""
+class _Line:
+    """The line itself."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled and sys.stderr.isatty()
         self._began = self._shown = time.monotonic()
         self._wrote = False
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         return self
 
-    def watch(self, progress: Progress) -> None:
-        """Show the progress, at most five times a second."""
+    def _due(self) -> bool:
         now = time.monotonic()
         if not self._enabled or now - self._shown < _EVERY_S:
-            return
+            return False
         self._shown = now
+        return True
+
+    def _show(self, text: str) -> None:
         self._wrote = True
-        share = progress.requests / progress.offered
-        left = (now - self._began) * (1 - share) / share if share > 0 else None
-        eta = "–" if left is None else f"{left:.0f} s"
-        sys.stderr.write(
-            f"\r{share:6.1%} · simulated {progress.now_s:,.0f} s · {progress.requests:,} of {progress.offered:,} requests · ETA {eta}   "
-        )
+        sys.stderr.write(f"\r{text:<100}")
         sys.stderr.flush()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._wrote:
             sys.stderr.write("\r" + " " * 100 + "\r")
             sys.stderr.flush()
+
+
+class RunProgress(_Line):
+    """Of a simulation: simulated time, requests done, time left."""
+
+    def watch(self, progress: Progress) -> None:
+        """Show the progress, at most five times a second."""
+        if not self._due():
+            return
+        share = progress.requests / progress.offered
+        left = (time.monotonic() - self._began) * (1 - share) / share if share > 0 else None
+        eta = "–" if left is None else f"{left:.0f} s"
+        done = f"{progress.requests:,} of {progress.offered:,} requests"
+        self._show(f"{share:6.1%} · simulated {progress.now_s:,.0f} s · {done} · ETA {eta}")
+
+
+class DownloadProgress(_Line):
+    """Of a download: bytes so far, of how many."""
+
+    def watch(self, done: int, total: int | None) -> None:
+        """Show the progress, at most five times a second."""
+        if self._due():
+            whole = f" of {total / 1e6:,.0f} MB · {done / total:.0%}" if total else " MB"
+            self._show(f"{done / 1e6:,.0f}{whole}")

@@ -20,7 +20,7 @@ _QUANTILES = np.unique(np.concatenate([np.linspace(0, 1, 161), [0.0025, 0.992, 0
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A cumulative curve: ``share`` of all ``offered`` requests whose value is at most ``value``. It ends below 1 when some have none."""
+    """A cumulative curve: ``share`` of all ``offered`` requests whose value is at most ``value``; below 1 if some have none."""
 
     value: Floats
     share: Floats
@@ -50,7 +50,7 @@ def timeline(end_s: float, most: int = MOST_BINS) -> tuple[Slices, Floats]:
     span = max(end_s, 1e-6)
     width = nice_step(span / most)
     bins = max(1, math.ceil(span / width - 1e-9))
-    return Slices(0.0, bins * width, bins), np.arange(bins + 1) * width
+    return Slices(0.0, bins * width, bins), np.linspace(0.0, bins * width, bins + 1)
 
 
 def per_second(times_s: Floats, slices: Slices) -> Floats:
@@ -74,7 +74,7 @@ def most_under_way(start_s: Floats, end_s: Floats) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EngineTime:
-    """What the steps say of each engine: ``busy`` share of time and ``kv_tokens`` in use, both (engines, bins) and exact integrals."""
+    """What the steps say of each engine, as exact integrals over bins: share of time busy, KV tokens in use; (engines, bins)."""
 
     busy: Floats
     kv_tokens: Floats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from figures.tables import (
     letter,
     provenance,
     scenario_text,
+    share_cell,
     tier_columns,
     tier_groups,
 )
-from figures.units import DOLLARS, PERCENT, PLAIN, Scale, count_scale, seconds_scale
+from figures.units import PLAIN, UNKNOWN, Scale, count_scale, seconds_scale
 from traces.errors import InputError
 from traces.metrics import Summary, summarise
 from traces.record import Record
@@ -43,7 +45,8 @@ def write_report(record: Record, path: str | Path, summary: Summary | None = Non
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}; choose another place for the report") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def render(record: Record, summary: Summary) -> str:
@@ -89,7 +92,7 @@ class KeyFigure:
 
 
 def key_figures(summary: Summary) -> list[KeyFigure]:
-    """The eight figures that a planner asks for first, each with its unit and interval."""
+    """The eight figures that a planner asks for first."""
 
     def figure(label: str, key: str, scale: Scale, unit: str = "") -> KeyFigure:
         shown = cell(summary.metrics[key], scale, Footnotes())
@@ -98,15 +101,20 @@ def key_figures(summary: Summary) -> list[KeyFigure]:
     def latency(label: str, key: str) -> KeyFigure:
         return figure(label, key, seconds_scale([summary.metrics[key].value]))
 
+    def share_figure(label: str, key: str) -> KeyFigure:
+        shown = share_cell(summary.metrics[key], Footnotes())
+        return KeyFigure(label, shown.text.removesuffix(" %"), "%" if shown.text != UNKNOWN else "", shown.interval)
+
     tokens = count_scale([summary.metrics["throughput_tok_s"].value])
+    cost = cell(summary.metrics["usd_per_mtok"], PLAIN, Footnotes())
     gpu_hours = Scale("GPU-hours", 1 / 3600)
     return [
         figure("Goodput", "goodput_req_s", PLAIN, "req/s"),
         figure("Output throughput", "throughput_tok_s", tokens, f"{tokens.unit} tok/s".strip()),
         latency("TTFT, p99", "ttft_s.p99"),
         latency("TPOT, p99", "tpot_s.p99"),
-        figure("Cost", "usd_per_mtok", DOLLARS, "$/M tokens"),
+        KeyFigure("Cost per M output tokens", cost.text if cost.text == UNKNOWN else f"${cost.text}", "", cost.interval),
         figure("GPU time", "gpu_s", gpu_hours),
-        figure("Engines busy", "busy", PERCENT),
-        figure("KV memory used", "kv_use.mean", PERCENT),
+        share_figure("Engines busy", "busy"),
+        share_figure("KV memory used", "kv_use.mean"),
     ]

@@ -2,7 +2,8 @@
 
 Text keeps its size at every width: the outer drawing has no view box (positions are percentages across, pixels down), and only the
 marks sit in a stretched inner one with strokes that do not scale. Colours come from the page's CSS by a mark's ``tone`` (see
-``figures.style``), so one drawing serves light, dark and print. Every chart is one image to assistive technology, with a title and a description in words.
+``figures.style``), so one drawing serves light, dark and print. Every chart is one image to assistive technology, with a title and
+a description in words.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def share_axis(lo: float = 0.0) -> Axis:
 
 
 def log_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5) -> Axis:
-    """At most ``ticks`` ticks: at 1, 2 and 5 × 10ⁿ if they are that few, else at 1 and 3 × 10ⁿ, else at powers of ten (every 2nd, …)."""
+    """At most ``ticks`` ticks: at 1, 2 and 5 × 10ⁿ if they are so few, else at 1 and 3 × 10ⁿ, else at every nth power of ten."""
     powers = range(math.floor(math.log10(lo)), math.ceil(math.log10(hi)) + 1)
     finer = [[m * 10.0**k for k in powers for m in digits] for digits in ((1, 2, 5), (1, 3))]
     coarser = [[10.0**k for k in powers if k % every == 0] for every in range(1, len(powers) + 1)]
@@ -120,8 +121,9 @@ class Shade:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """``name``: unique on the page (an HTML id). ``title`` and ``description``: what a reader who cannot see it is told. ``limit_rows``: room
-    above the plot for at least so many limits, so that charts side by side share a base line.
+    """``name``: unique on the page (an HTML id). ``title`` and ``description``: what a reader who cannot see it is told.
+
+    ``limit_rows``: room above the plot for at least so many limits, so that charts side by side share a base line.
     """
 
     name: str
@@ -197,10 +199,10 @@ class Chart:
         ends = []
         for m in self.marks:
             if isinstance(m, Line) and m.label:
-                last = _last_known(self.y.at(m.y), m.y)
+                last = _end_level(self.y.at(m.y), m.y)
             elif isinstance(m, Band) and m.label:
                 middle = (np.asarray(m.low, float) + np.asarray(m.high, float)) / 2
-                last = _last_known(self.y.at(middle), middle)
+                last = _end_level(self.y.at(middle), middle)
             else:
                 continue
             ends.append((top + (1 - last) * self.height_px + 4, m))
@@ -266,6 +268,7 @@ def steps_path(xs: NDArray[np.float64], ys: NDArray[np.float64]) -> str:
     return "".join(out) + (f"H{_across(xs[-1])}" if level is not None else "")
 
 
-def _last_known(places: NDArray[np.float64], values: Any) -> float:
-    seen = np.flatnonzero(~np.isnan(np.asarray(values, float)))
-    return float(places[seen[-1]]) if len(seen) else 0.0
+def _end_level(places: NDArray[np.float64], values: Any) -> float:
+    """Where a line's label goes: the middle of its last tenth, which one last odd bin does not move."""
+    known = places[~np.isnan(np.asarray(values, float))]
+    return float(np.median(known[-max(1, len(known) // 10) :])) if len(known) else 0.0

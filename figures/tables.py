@@ -17,7 +17,7 @@ from figures.panels import RunView
 from figures.reduce import coarser, engine_time, tally
 from figures.style import series_tone
 from figures.svg import share_axis
-from figures.units import PERCENT, PLAIN, Scale, count, count_scale, duration, number, seconds_scale, share
+from figures.units import PERCENT, PLAIN, Scale, count, count_scale, duration, number, seconds_scale, share, share_interval
 from traces.intervals import Estimate
 from traces.metrics import Summary
 from traces.record import Record
@@ -67,7 +67,7 @@ def cell(estimate: Estimate, scale: Scale, notes: Footnotes) -> Cell:
 
 def share_cell(estimate: Estimate, notes: Footnotes) -> Cell:
     """A share to a tenth of a per cent, with its interval."""
-    interval = PERCENT.interval(estimate.lo, estimate.hi)
+    interval = "" if estimate.lo == estimate.hi else share_interval(estimate.lo, estimate.hi)
     return Cell(share(estimate.value), interval and f"{interval} %", notes.mark(estimate.note))
 
 
@@ -198,7 +198,7 @@ def engine_table(view: RunView) -> EngineTable:
     as_share = not np.isnan(sizes).any()
     kv = over_time.kv_peak / np.array(sizes) if as_share else over_time.kv_peak
     token_scale, kv_scale = count_scale(tokens.tolist()), PERCENT if as_share else count_scale(kv.tolist())
-    shown, note = range(len(view.engines)), ""
+    shown, note = list(range(len(view.engines))), ""
     if len(view.engines) > MOST_ENGINES:
         ranked = np.argsort(-np.nan_to_num(busy), kind="stable")
         shown = [*ranked[: MOST_ENGINES // 2].tolist(), *ranked[-MOST_ENGINES // 2 :].tolist()]

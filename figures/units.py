@@ -36,7 +36,6 @@ class Scale:
 
 PLAIN = Scale("")
 PERCENT = Scale("%", 100.0)
-DOLLARS = Scale("$")
 
 
 def known(value: float | None) -> bool:
@@ -66,11 +65,21 @@ def share(value: float | None) -> str:
     """A part of a whole, to a tenth of a per cent; what falls short of all, or is more than none, never reads as all or none."""
     if value is None or not known(value):
         return UNKNOWN
+    value = round(value, 9)
     if 0 < value < 0.001:
         return "< 0.1 %"
     if 0.999 < value < 1:
         return "> 99.9 %"
     return f"{value:.0%}".replace("%", " %") if value in (0, 1) else f"{100 * value:.1f} %"
+
+
+def share_interval(lo: float | None, hi: float | None) -> str:
+    """The interval of a share in per cent, without the sign; rounded outwards, to a decimal at most, not to claim too much."""
+    if lo is None or hi is None:
+        return PERCENT.interval(lo, hi)
+    unit = 10 ** min(1, _decimals_of_interval(100 * lo, 100 * hi) or 0)
+    low, high = math.floor(100 * lo * unit + 1e-9) / unit, math.ceil(100 * hi * unit - 1e-9) / unit
+    return f"{low:g}–{high:g}" if low < high else ""
 
 
 def count(value: int | float | None) -> str:

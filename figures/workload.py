@@ -79,7 +79,7 @@ def dispersion_curve(workload: Workload) -> tuple[Floats, Floats]:
     if longest <= shortest:
         return np.empty(0), np.empty(0)
     windows = np.geomspace(shortest, longest, 40)
-    index = np.asarray([index_of_dispersion(workload.arrival_s, w) or np.nan for w in windows])
+    index = np.asarray([index_of_dispersion(workload.arrival_s, w) for w in windows], np.float64)  # None becomes NaN
     return windows, index
 
 
@@ -223,7 +223,8 @@ def _draw_dispersion(axes: Any, workload: Workload, theme: Theme) -> None:
     axes.annotate("Poisson", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(min(0.7, float(np.nanmin(index)) * 0.8), max(3.0, float(np.nanmax(index)) * 1.3))
+    # Equal gaps have an index of 0, which a logarithm has no place for: such a curve leaves through the floor.
+    axes.set_ylim(np.clip(float(np.nanmin(index)) * 0.8, 0.01, 0.7), max(3.0, float(np.nanmax(index)) * 1.3))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:,g}")

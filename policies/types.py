@@ -174,7 +174,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the request in the router; it is offered again when a request finishes, an engine changes state, or the view is refreshed."""
+    """Keep the request in the router; it is offered again when a request finishes, an engine changes state, or the view is new."""
 
     reason: str
 

@@ -1,8 +1,8 @@
 """One engine: a SimPy process that carries out its scheduler's batches in time, in leaps where nothing can change.
 
 A leap is a run of decode steps that the scheduler would plan alike: until the next completion, full KV memory, the end of the
-plan's validity, or a stimulus from outside. Step time is affine in the context that decoding reads, so the end of any step within a leap
-is a closed form over the noise's prefix sums (``_end_of``), measured from an *anchor*: the step at which the present set of
+plan's validity, or a stimulus from outside. Step time is affine in the context that decoding reads, so the end of any step within
+a leap is a closed form over the noise's prefix sums (``_end_of``), measured from an *anchor*: the step at which the present set of
 seated requests began to decode undisturbed. Anchors depend on what is decoded alone, so a run with ``leap`` off passes through
 the very same times.
 """

@@ -57,7 +57,7 @@ class Journal:
         self._steps = bytearray()
 
     def steps(self, engine: int, steps: int, start_s: float, end_s: float, batch: Sequence[Any], kv_blocks: int) -> None:
-        """One batch. ``batch``, made by ``Engine``: step; prefill tokens, attention, chunks; decode seqs, context; running, waiting."""
+        """One batch. ``batch`` is the engine's: step; prefill tokens, attention, chunks; decode seqs, context; running, waiting."""
         step, tokens, attention, chunks, seqs, context, running, waiting = batch
         self._steps += _STEP_ROW.pack(
             engine, step, steps, start_s, end_s, tokens, attention, chunks, seqs, context, running, waiting, kv_blocks

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from policies.streams import generator
 from traces.errors import InputError
-from traces.quantiles import QuantileTable
 
 Ranks = NDArray[np.float64]
 
@@ -166,10 +165,10 @@ class RankGrid:
 
 @dataclass(frozen=True, slots=True)
 class LengthModel:
-    """Prompt and output lengths of a workload; ``prompt`` and ``output`` also take a ``QuantileTable`` of tokens."""
+    """Prompt and output lengths of a workload; a ``traces.quantiles.QuantileTable`` of tokens is a marginal, too."""
 
-    prompt: Marginal | QuantileTable
-    output: Marginal | QuantileTable
+    prompt: Marginal
+    output: Marginal
     copula: Copula = Independent()
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -183,15 +182,10 @@ class LengthModel:
         """Expected output tokens of a request, rounding left out."""
         return _mean(self.output)
 
-    @property
-    def mean_prompt_tokens(self) -> float:
-        """Expected prompt tokens of a request, rounding left out."""
-        return _mean(self.prompt)
-
 
 def _tokens(values: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.maximum(np.rint(values), 1).astype(np.int32)
 
 
-def _mean(marginal: Marginal | QuantileTable) -> float:
+def _mean(marginal: Marginal) -> float:
     return float(marginal.at((np.arange(8192) + 0.5) / 8192).mean())

@@ -1,7 +1,7 @@
 """Known public traces: where they are, under which licence, and what the published file hashes to.
 
 URLs are pinned to a commit or release where the publisher has one. Checksums: git-LFS pointers of the publishers (BurstGPT, Qwen
-coder and thinking), else values on which at least two independent users of the published file agree; None = not known.
+coder and thinking), else values that users of the published file state in their own repositories; None = not known well enough.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _ALL = (
         ("burstgpt-2", "ChatGPT and GPT-4 of a campus, months 3 and 4", "BurstGPT_2.csv",
          144_819_209, "44bf5942b03fca42c01a226a545ad3a750ec62688faecd67b6831c56a8928bf7", None),
         ("burstgpt-3", "ChatGPT and GPT-4 of a campus, 110 days with sessions", "BurstGPT_3.csv",
-         231_682_327, "2299986a07388aa303ec2c41d1131e756db650a39ed6ef9dfe7cc3d7f9a43b8f", 5_344_021),
+         231_682_327, None, 5_344_021),
     ),
     *_published(
         "mooncake", "Apache-2.0", "Qin et al., Mooncake, USENIX FAST 2025",
@@ -89,13 +89,13 @@ _ALL = (
         ("mooncake-toolagent", "Kimi tools and agents, 1 hour, prefix blocks", "toolagent_trace.jsonl",
          None, "48a2db1a13d3bc05e6330140c64f604ba366df20d3c9e128b5c35a01c1fa5f71", 23_608),
         ("mooncake-synthetic", "Mooncake's synthetic mix, prefix blocks", "synthetic_trace.jsonl",
-         1_136_313, "bd070915a98fc0ed264d7cfef2ce746002eb3076a695ec31ba2674c0111ec131", 3_993),
+         1_136_313, None, 3_993),
     ),
     *_published(
         "mooncake", "Apache-2.0", "Wang et al., KVCache Cache in the Wild, USENIX ATC 2025",
         f"{_LFS}/alibaba-edu/qwen-bailian-usagetraces-anon/5f7439c51ec248a0c585f7d90a41a6f57773b912",
         ("qwen-bailian-a", "Qwen on Bailian, to consumers, 2 hours, prefix blocks", "qwen_traceA_blksz_16.jsonl",
-         56_354_493, "07cedc9ed8aff301994ac68ed4aede8123b7603673575eeba9dd677de663db17", None),
+         56_354_493, None, None),
         ("qwen-bailian-b", "Qwen on Bailian, to businesses, 2 hours, prefix blocks", "qwen_traceB_blksz_16.jsonl",
          96_209_982, "68e3f98e2d601d60d0abf4b89bc8a3654372abab7b1cde6373a13d0054379d59", 172_800),
         ("qwen-bailian-coder", "Qwen on Bailian, code, 2 hours, prefix blocks", "qwen_coder_blksz_16.jsonl",

@@ -107,9 +107,10 @@ def write_timed_trace(workload: Workload, path: Path) -> list[str]:
     tokens = workload.block_tokens or _MADE_UP_BLOCK_TOKENS
     counts, ids = _covering_blocks(workload, tokens)
     _write_lines(workload, path, workload.arrival_s, counts, ids)
+    unpacked = path.name.removesuffix(".gz").removesuffix(".zst")
     return [
         "classes and sessions are not kept",
-        f"replay with: vllm bench serve --dataset-name timed_trace --dataset-path {path.name} --self-timed "
+        f"replay with: vllm bench serve --dataset-name timed_trace --dataset-path {unpacked} --self-timed "
         f"--timed-trace-chunk-hash-size {tokens} --timed-trace-sec-multiplier 1 --num-prompts {len(workload)} --ignore-eos",
     ]
 

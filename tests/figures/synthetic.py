@@ -9,6 +9,7 @@ import heapq
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from traces.record import FLEET, GAPS, REQUESTS, STEPS, Record, make_table
 
@@ -103,7 +104,7 @@ def synthetic_record(
     )
 
 
-def _steps(engine: Any, start: Any, end: Any, tokens: Any, engines: int, duration_s: float, leap_s: float) -> Any:
+def _steps(engine: Any, start: Any, end: Any, tokens: Any, engines: int, duration_s: float, leap_s: float) -> pa.Table:
     grid = np.arange(0, duration_s, leap_s)
     parts = []
     for e in range(engines):
@@ -114,23 +115,23 @@ def _steps(engine: Any, start: Any, end: Any, tokens: Any, engines: int, duratio
         parts.append((np.full(len(grid), e), np.arange(len(grid)) * 4, grid, running, kv))
     code, step, at, running, kv = (np.concatenate(column) for column in zip(*parts, strict=True))
     keep = running > 0
-    columns = {
-        "engine": (code[keep], [f"engine-{e}" for e in range(engines)]),
-        "step": step[keep],
-        "steps": np.full(keep.sum(), 4),
-        "start_s": at[keep],
-        "duration_s": np.full(keep.sum(), leap_s),
-        "prefill_tokens": running[keep] * 20,
-        "decode_tokens": running[keep] * 4,
-        "prefill_attention": np.zeros(keep.sum()),
-        "prefill_seqs": np.zeros(keep.sum(), int),
-        "decode_context": np.zeros(keep.sum(), int),
-        "spec_tokens": np.zeros(keep.sum(), int),
-        "running": running[keep],
-        "waiting": np.zeros(keep.sum(), int),
-        "kv_tokens_used": kv[keep],
-    }
-    return make_table(STEPS, columns)
+    return steps_table(
+        engine=(code[keep], [f"engine-{e}" for e in range(engines)]),
+        step=step[keep],
+        steps=np.full(keep.sum(), 4),
+        start_s=at[keep],
+        duration_s=np.full(keep.sum(), leap_s),
+        prefill_tokens=running[keep] * 20,
+        decode_tokens=running[keep] * 4,
+        running=running[keep],
+        kv_tokens_used=kv[keep],
+    )
+
+
+def steps_table(**columns: Any) -> pa.Table:
+    """steps.parquet with the columns given, and zeros in the others."""
+    zeros = np.zeros(len(columns["start_s"]))
+    return make_table(STEPS, {name: zeros for name in STEPS.names} | columns)
 
 
 def _manifest(duration_s: float, seed: int, engines: int) -> dict[str, Any]:

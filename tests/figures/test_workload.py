@@ -12,7 +12,9 @@ from rich.console import Console
 
 from figures.style import DARK
 from figures.workload import dispersion_curve, draw, print_workload, sparkline
-from traces.synthesis import builtin
+from traces.arrivals import Even
+from traces.lengths import Fixed, LengthModel
+from traces.synthesis import builtin, synthesise
 from traces.transforms import assign_mix, superpose
 from traces.workload import RequestClass, Workload
 
@@ -56,6 +58,11 @@ def test_tiny_workloads_are_shown_and_drawn_without_complaint(arrivals: list[flo
     assert "nan" not in text
     assert ("all at once" in text) == (workload.duration_s == 0)
     draw(workload, tmp_path / "tiny.png")
+
+
+def test_equal_gaps_are_drawn_too(tmp_path: Path) -> None:
+    draw(synthesise(Even(), LengthModel(Fixed(8), Fixed(8)), seed=1, rate=2.0, requests=500), tmp_path / "even.png")
+    assert (tmp_path / "even.png").exists()
 
 
 def test_no_line_is_wider_than_the_console() -> None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 def numbers(column: Any, null: float | None = None) -> NDArray[Any]:
     """The values of a numeric column or array; ``null`` in place of nulls, which else hold what lies in memory."""
+    if not len(column):
+        return np.empty(0, column.type.to_pandas_dtype())
     array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
-    if not len(array):
-        return np.empty(0, array.type.to_pandas_dtype())
     memory = np.frombuffer(array.buffers()[1], array.type.to_pandas_dtype())
     values: NDArray[Any] = memory[array.offset : array.offset + len(array)]
     return values if null is None or not array.null_count else np.where(valid(array), values, values.dtype.type(null))
