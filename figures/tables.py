@@ -179,8 +179,9 @@ def engine_table(view: RunView) -> EngineTable:
     Of more than 64 engines, the 32 busiest and the 32 least busy.
     """
     start, end = view.record.window_s
-    window = Slices(start, end, 1)
-    worked = engine_time(view.record.steps, view.engines, window).busy[:, 0] * window.seconds
+    worked = np.zeros(len(view.engines))
+    if end > start:
+        worked = engine_time(view.record.steps, view.engines, Slices(start, end, 1)).busy[:, 0] * (end - start)
     life = spans(view.record.fleet, view.end_s, frozenset(SERVING), None)
     position = {name: i for i, name in enumerate(view.engines)}
     served = np.maximum(np.minimum(life.end_s, end) - np.maximum(life.start_s, start), 0.0)

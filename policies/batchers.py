@@ -11,10 +11,16 @@ class VLLM:
     Source: vLLM V1, ``Scheduler.schedule`` (vllm/v1/core/sched/scheduler.py).
     """
 
-    __slots__ = ()
+    __slots__ = ("_plan",)
+
+    def __init__(self) -> None:
+        self._plan = StepPlan(0)
 
     def plan(self, engine: EngineView) -> StepPlan:
-        return StepPlan(engine.max_batched_tokens, reason="the engine's own token budget")
+        budget = engine.max_batched_tokens
+        if self._plan.token_budget != budget:
+            self._plan = StepPlan(budget, reason="the engine's own token budget")
+        return self._plan
 
 
 class Sarathi:
@@ -30,13 +36,16 @@ class Sarathi:
     Algorithm 3 (token budget 512 under strict, 2048 under relaxed SLOs).
     """
 
-    __slots__ = ("chunk_tokens",)
+    __slots__ = ("_plan", "chunk_tokens")
 
     def __init__(self, *, chunk_tokens: int = 512) -> None:
         if chunk_tokens < 1:
             raise ValueError(f"chunk_tokens is {chunk_tokens}; a step needs at least 1 token")
         self.chunk_tokens = chunk_tokens
+        self._plan = StepPlan(0)
 
     def plan(self, engine: EngineView) -> StepPlan:
         budget = min(engine.max_batched_tokens, max(self.chunk_tokens, engine.running_count))
-        return StepPlan(budget, reason="a fixed token budget")
+        if self._plan.token_budget != budget:
+            self._plan = StepPlan(budget, reason="a fixed token budget")
+        return self._plan

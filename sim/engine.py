@@ -53,11 +53,15 @@ class Engine:
         "_steps",
         "_woken",
         "batcher",
+        "block_tokens",
         "id",
         "index",
         "journal",
+        "kv_tokens_capacity",
         "latency",
         "leap",
+        "max_batched_tokens",
+        "max_seqs",
         "model",
         "noise",
         "pending_prefill_tokens",
@@ -98,6 +102,10 @@ class Engine:
         self.leap = leap
         self.running_count = self.waiting_count = self.pending_prefill_tokens = 0
         """As the scheduler has them; plain slots because routers read them of every engine."""
+        self.max_seqs = scheduler.limits.max_num_seqs
+        self.max_batched_tokens = scheduler.limits.max_num_batched_tokens
+        self.block_tokens = scheduler.kv.block_tokens
+        self.kv_tokens_capacity = scheduler.kv.total * scheduler.kv.block_tokens
         self._kernel = kernel
         self._listener = listener
         self._plan: StepPlan | None = None
@@ -328,19 +336,3 @@ class Engine:
             step = self.scheduler.step
             used += kv.demand(step + 1, self._step_now() - step)
         return used * kv.block_tokens
-
-    @property
-    def kv_tokens_capacity(self) -> int:
-        return self.scheduler.kv.total * self.scheduler.kv.block_tokens
-
-    @property
-    def block_tokens(self) -> int:
-        return self.scheduler.kv.block_tokens
-
-    @property
-    def max_seqs(self) -> int:
-        return self.scheduler.limits.max_num_seqs
-
-    @property
-    def max_batched_tokens(self) -> int:
-        return self.scheduler.limits.max_num_batched_tokens

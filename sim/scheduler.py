@@ -44,7 +44,10 @@ class Scheduler:
     """
 
     __slots__ = (
+        "_budget",
         "_finishes",
+        "_plain",
+        "_plan",
         "always_scan",
         "broken",
         "chunks",
@@ -96,6 +99,9 @@ class Scheduler:
         """Requests that the last ``advance`` completed."""
         self.broken: list[tuple[Request, int, int]] = []
         """Unbroken runs of tokens that ended before their request did: (request, first step, last step)."""
+        self._plan: StepPlan | None = None
+        self._plain = False
+        self._budget = 0
         self._finishes: list[tuple[int, int, Request]] = []
 
     def add(self, request: Request) -> None:
@@ -109,23 +115,17 @@ class Scheduler:
     def schedule(self, plan: StepPlan) -> bool:
         """Fill the next step. Returns whether there is anything in it."""
         self.preempted = 0
-        self.prefill_tokens = 0
-        self.prefill_attention = 0.0
         if self.chunks:
             self.chunks = []
-        budget = plan.token_budget
-        if budget > self.limits.max_num_batched_tokens:
-            budget = self.limits.max_num_batched_tokens
+            self.prefill_tokens = 0
+            self.prefill_attention = 0.0
+        if plan is not self._plan:
+            self._plan = plan
+            self._budget = min(plan.token_budget, self.limits.max_num_batched_tokens)
+            self._plain = not self.always_scan and plan.order is None and plan.caps is None and not plan.preempt
+        budget = self._budget
         seats = self.decode_seqs
-        plain = (
-            not self.always_scan
-            and not self.sitting_out
-            and plan.order is None
-            and plan.caps is None
-            and not plan.preempt
-            and seats <= budget
-        )
-        if plain:
+        if self._plain and not self.sitting_out and seats <= budget:
             kv = self.kv
             need = kv.phases[self.step % kv.block_tokens] if seats else 0
             partial = len(self.running) > seats

@@ -131,7 +131,7 @@ def _steps(engine: Any, start: Any, end: Any, tokens: Any, engines: int, duratio
 def steps_table(**columns: Any) -> pa.Table:
     """steps.parquet with the columns given, and zeros in the others."""
     zeros = np.zeros(len(columns["start_s"]))
-    return make_table(STEPS, {name: zeros for name in STEPS.names} | columns)
+    return make_table(STEPS, dict.fromkeys(STEPS.names, zeros) | columns)
 
 
 def _manifest(duration_s: float, seed: int, engines: int) -> dict[str, Any]:

@@ -30,7 +30,13 @@ GOOD, BAD, OPEN = Estimate(0.97, 0.95, 0.98, 900), Estimate(0.7, 0.6, 0.8, 900),
 
 @pytest.mark.parametrize(
     ("estimate", "expected"),
-    [(GOOD, Standing.MET), (BAD, Standing.MISSED), (OPEN, Standing.OPEN), (Estimate(None), Standing.NONE), (Estimate(0.95), Standing.MET)],
+    [
+        (GOOD, Standing.MET),
+        (BAD, Standing.MISSED),
+        (OPEN, Standing.OPEN),
+        (Estimate(None), Standing.NONE),
+        (Estimate(0.95), Standing.MET),
+    ],
 )
 def test_a_target_is_met_or_missed_only_if_the_whole_interval_says_so(estimate: Estimate, expected: Standing) -> None:
     assert standing(estimate) is expected

@@ -20,7 +20,9 @@ def parsed(markup: str) -> ElementTree.Element:
 
 
 def chart(*marks: Line | Band | Limit | Shade, **more: int) -> Chart:
-    return Chart("c", "Title", "Description", Axis(0, 10, ((0, "0"), (10, "10 s"))), Axis(0, 1, ((0, "0"), (1, "1"))), marks, **more)
+    return Chart(
+        "c", "Title", "Description", Axis(0, 10, ((0, "0"), (10, "10 s"))), Axis(0, 1, ((0, "0"), (1, "1"))), marks, **more
+    )
 
 
 def path_of(drawing: ElementTree.Element, css: str) -> str:

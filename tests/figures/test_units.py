@@ -41,7 +41,13 @@ def test_an_open_interval_tells_its_known_end() -> None:
 
 
 def test_a_share_reads_as_all_or_none_only_if_it_is() -> None:
-    assert [share(1.0), share(0.99995), share(0.9074), share(0.0004), share(0.0)] == ["100 %", "> 99.9 %", "90.7 %", "< 0.1 %", "0 %"]
+    assert [share(1.0), share(0.99995), share(0.9074), share(0.0004), share(0.0)] == [
+        "100 %",
+        "> 99.9 %",
+        "90.7 %",
+        "< 0.1 %",
+        "0 %",
+    ]
     assert share(1 - 1e-12) == "100 %", "rounding in sums is not a miss"
 
 
