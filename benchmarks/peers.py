@@ -41,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(environment, flush=True)
     measured: list[tuple[Case, Runs]] = []
     for requests, engines in [STARTUP, *sizes]:
+        startup = (requests, engines) == STARTUP
+        simulators = [TwinServe(), *([] if startup else peers)]
         with _case(requests, engines) as case:
-            _say(f"{case}: {repetitions} × {', '.join(s.name for s in [TwinServe(), *peers])}")
-            startup = (requests, engines) == STARTUP
-            measured.append((case, _interleaved([TwinServe(), *([] if startup else peers)], case, repetitions)))
-            if not options.json:
-                print(report.startup(measured[-1][1]) if startup else report.case(*measured[-1]), flush=True)
+            _say(f"{case}: {repetitions} × {', '.join(simulator.name for simulator in simulators)}")
+            measured.append((case, _interleaved(simulators, case, repetitions)))
+        if not options.json:
+            print(report.startup(measured[-1][1]) if startup else report.case(*measured[-1]), flush=True)
     print(json.dumps(report.as_json(environment, measured), indent=1) if options.json else report.verdicts(measured))
     return 0
 

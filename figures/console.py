@@ -51,7 +51,7 @@ def _fleet(summary: Summary) -> Text:
     for label, key in (("busy", "busy"), ("KV memory", "kv_use.mean"), ("KV peak", "kv_use.max")):
         if metrics[key].value is not None:
             shown = share_cell(metrics[key], Footnotes())
-            words.append(f"{label} {shown.text}" + (f" ({shown.interval.removesuffix(' %')})" if shown.interval else ""))
+            words.append(f"{label} {shown.text}" + (f" ({shown.interval})" if shown.interval else ""))
     words.append(f"{Scale('', 1 / 3600).number(metrics['gpu_s'].value)} GPU-hours in the measured window")
     return Text.assemble(("Engines: ", "bold"), ", ".join(words) + ".")
 
@@ -83,7 +83,7 @@ def _rows(columns: Mapping[str, Mapping[str, Estimate]], notes: Footnotes) -> li
 
 
 def _without_unit(shown: Cell) -> Cell:
-    return Cell(shown.text.removesuffix(" %"), shown.interval.removesuffix(" %"), shown.mark)
+    return Cell(shown.text.removesuffix(" %"), shown.interval, shown.mark)
 
 
 def _tables(columns: Mapping[str, Mapping[str, Estimate]], notes: Footnotes, width: int) -> Iterator[Text]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from figures.reduce import MOST_BINS, EngineTime, distribution, engine_time, most_under_way, per_second, timeline, under_way
 from figures.style import series_tone
-from figures.svg import Axis, Band, Chart, Limit, Line, Shade, linear_axis, log_axis, share_axis, shortened
+from figures.svg import Axis, Band, Chart, Limit, Line, Shade, linear_axis, log_axis, share_axis
 from figures.units import Scale, clock_scale, count_scale, limit, number, seconds, seconds_scale, share
 from traces.record import Record
 from traces.slices import Floats
@@ -102,7 +102,7 @@ def _latency_panel(view: RunView, name: str) -> Panel | None:
         for bound in (stated[[0, -1]] if len(stated) > 1 else stated).tolist():
             within = curve.within(bound) if len(stated) == 1 else None
             kept = "" if within is None else share(within)
-            lines.append(Limit(bound, f"{shortened(tier)} ≤ {limit(bound)}" + (kept and f": {kept}"), series_tone(code), within))
+            lines.append(Limit(bound, f"≤ {limit(bound)}" + (kept and f": {kept}"), series_tone(code), within))
             told.append(f"Limit {limit(bound)}" + (kept and f", kept by {kept} of those offered") + ".")
     marks = [m.x for m in lines if isinstance(m, Limit)]
     axis = latency_axis(known, marks)

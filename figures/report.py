@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from figures.headline import delivers, verdict, what_ran
+from figures.headline import TARGET, delivers, verdict, what_ran
 from figures.panels import RunView, latency_panels, time_panels
 from figures.style import DARK, FONT, LIGHT, MONOSPACE, css_tones, css_variables
 from figures.tables import (
@@ -72,6 +72,7 @@ def render(record: Record, summary: Summary) -> str:
         binding=summary.binding,
         warnings=list(summary.warnings),
         key_figures=key_figures(summary),
+        target=f"{100 * TARGET:g}",
         attainment={"rows": rows, "axis": axis},
         latencies=latency_panels(view),
         timelines=time_panels(view),

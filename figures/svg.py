@@ -54,10 +54,10 @@ def linear_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: i
     return Axis(lo, max(hi, places[-1]), tuple((place, label(place)) for place in places))
 
 
-def share_axis(lo: float = 0.0) -> Axis:
-    """From ``lo`` to 100 %, with a tick at every quarter, or at every tenth when it begins at a half or later."""
-    tenths = range(round(10 * lo), 11) if lo >= 0.5 else (0, 2.5, 5, 7.5, 10)
-    return Axis(lo, 1.0, tuple((tenth / 10, f"{10 * tenth:.0f} %") for tenth in tenths))
+def share_axis(lo: float = 0.0, *, parts: int = 4) -> Axis:
+    """From ``lo`` to 100 %, in ``parts`` equal parts."""
+    places = [lo + (1 - lo) * k / parts for k in range(parts + 1)]
+    return Axis(lo, 1.0, tuple((place, f"{100 * place:.3g} %") for place in places))
 
 
 def log_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5) -> Axis:
@@ -186,7 +186,7 @@ class Chart:
     def _limit(self, m: Limit, row: int, top: int, bottom: int) -> str:
         x = float(self.x.at(m.x))
         y = _LABEL_PX * (row + 1) - 4
-        side, dx = ("start", 5) if x < 0.42 else ("end", -5)  # the left margin lends its room to labels that end here
+        side, dx = ("start", 5) if x < 0.42 else ("end", -5)  # the margin left of the plot is the wider one
         out = f'<line class="limit {m.tone}" x1="{x:.2%}" x2="{x:.2%}" y1="{y - 9}" y2="{bottom}"/>'
         if m.y is not None and math.isfinite(m.y):
             out += (

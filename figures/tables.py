@@ -66,9 +66,9 @@ def cell(estimate: Estimate, scale: Scale, notes: Footnotes) -> Cell:
 
 
 def share_cell(estimate: Estimate, notes: Footnotes) -> Cell:
-    """A share to a tenth of a per cent, with its interval."""
+    """A share to a tenth of a per cent, with its interval (in per cent, without the sign)."""
     interval = "" if estimate.lo == estimate.hi else share_interval(estimate.lo, estimate.hi)
-    return Cell(share(estimate.value), interval and f"{interval} %", notes.mark(estimate.note))
+    return Cell(share(estimate.value), interval, notes.mark(estimate.note))
 
 
 # --- tiers ------------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def attainment_rows(summary: Summary, tiers: Sequence[str]) -> tuple[list[Attain
         groups += [(name, series_tone(tiers.index(name)), metrics) for name, metrics in summary.tiers.items()]
     estimates = [metrics["attainment"] for _, _, metrics in groups]
     least = min([TARGET, *(v for e in estimates for v in (e.value, e.lo) if v is not None)])
-    axis = share_axis(math.floor(10 * (least - 0.02)) / 10 if least > 0.52 else 0.0)
+    axis = share_axis(math.floor(10 * (least - 0.02)) / 10 if least > 0.52 else 0.0, parts=2)
     rows = [
         AttainmentRow(
             name, interval_dot(axis, e.value, e.lo, e.hi, TARGET, tone), share_cell(e, Footnotes()) if e.n else Cell("no SLO")
