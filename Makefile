@@ -26,7 +26,7 @@ layers: $(VENV)/tested
 	$(BIN)/lint-imports
 
 unit: $(VENV)/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks.peers

@@ -106,17 +106,21 @@ workload: [{name: loop, trace: {prompt_tokens: 64, output_tokens: 32}, load: {co
     assert max(record.steps.column("running").to_pylist()) == 8
 
 
+_ANY = "{name: c, trace: azure-2023-conv}"
+_FILE = "{name: c, trace: {file: t.csv}}"
+_LONG = "{name: c, trace: {prompt_tokens: 200000, output_tokens: 1}, rate: 1/s, requests: 1}"
+_COLUMNS = "arrival_s,prompt_tokens,output_tokens\n"
 BAD = {
     "missing file": ("workload: [{name: c, trace: {file: none.csv}}]", None, "no such file"),
-    "negative tokens": ("workload: [{name: c, trace: {file: t.csv}}]", "arrival_s,prompt_tokens,output_tokens\n0,-5,1\n", "line 2"),
-    "tokens not a number": ("workload: [{name: c, trace: {file: t.csv}}]", "arrival_s,prompt_tokens,output_tokens\n0,nan,1\n", "line 2"),
-    "unsorted": ("workload: [{name: c, trace: {file: t.csv}}]", "arrival_s,prompt_tokens,output_tokens\n5,5,1\n1,5,1\n", "line 3"),
-    "wrong columns": ("workload: [{name: c, trace: {file: t.csv}}]", "a,b\n1,2\n", "no known format"),
-    "0 requests": ("workload: [{name: c, trace: {file: t.csv}}]", "arrival_s,prompt_tokens,output_tokens\n", "0 requests"),
-    "beyond the context window": ("workload: [{name: c, trace: {prompt_tokens: 200000, output_tokens: 1}, rate: 1/s, requests: 1}]", None, "context window"),
+    "negative tokens": (f"workload: [{_FILE}]", _COLUMNS + "0,-5,1\n", "line 2"),
+    "tokens not a number": (f"workload: [{_FILE}]", _COLUMNS + "0,nan,1\n", "line 2"),
+    "unsorted": (f"workload: [{_FILE}]", _COLUMNS + "5,5,1\n1,5,1\n", "line 3"),
+    "wrong columns": (f"workload: [{_FILE}]", "a,b\n1,2\n", "no known format"),
+    "0 requests": (f"workload: [{_FILE}]", _COLUMNS, "0 requests"),
+    "beyond the context window": (f"workload: [{_LONG}]", None, "context window"),
     "unknown key": ("wrkload: []", None, "did you mean `workload`"),
-    "impossible fleet": ("workload: [{name: c, trace: azure-2023-conv}]\nmodel: llama-3.1-70b", None, "tensor_parallel"),
-}  # fmt: skip
+    "impossible fleet": (f"model: llama-3.1-70b\nworkload: [{_ANY}]", None, "tensor_parallel"),
+}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -77,9 +77,7 @@ def test_shed_and_held_requests_are_accounted_for() -> None:
             return (Shed("no"), Hold("never"), Assign("e0", "yes"))[request.id]
 
     log = Summary()
-    outcome = play(
-        Workload.make([0.0, 0.0, 0.0], [4, 4, 4], [3, 3, 3], classes=ONE), router=Picky(), step=STEP, decisions=log
-    )
+    outcome = play(Workload.make([0.0, 0.0, 0.0], [4, 4, 4], [3, 3, 3], classes=ONE), router=Picky(), step=STEP, decisions=log)
     assert outcome.column("outcome").tolist() == [SHED, UNFINISHED, COMPLETED]
     assert outcome.column("engine").tolist() == [-1, -1, 0]
     assert np.isnan(outcome.column("first_token_s")[:2]).all()

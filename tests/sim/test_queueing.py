@@ -24,9 +24,7 @@ def test_mean_wait_is_pollaczek_khinchine(load: float) -> None:
     arrivals = np.cumsum(rng.exponential(1 / rate, n))
     workload = Workload.make(arrivals, prompts, np.ones(n, int), classes=(RequestClass(model="m"),))
 
-    outcome = play(
-        workload, limits=EngineLimits(max_num_seqs=1), step={"overhead_s": overhead, "per_token_s": per_token}
-    )
+    outcome = play(workload, limits=EngineLimits(max_num_seqs=1), step={"overhead_s": overhead, "per_token_s": per_token})
 
     waits = outcome.column("first_scheduled_s") - arrivals
     measured = mean(waits)

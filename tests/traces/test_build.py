@@ -292,7 +292,7 @@ def test_what_goes_wrong_names_the_entry(entry: dict[str, Any], rest: dict[str, 
 
 def test_the_demo_builds_without_a_file() -> None:
     workload = build_workload(load_scenario(GALLERY / "demo.yaml")).workload
-    assert workload.mean_rate == pytest.approx(12, rel=0.1)
+    assert workload.mean_rate == pytest.approx(130, rel=0.1)
 
 
 def test_the_file_example_builds_from_the_real_trace(shared_data: Path) -> None:
