@@ -99,7 +99,7 @@ def _against_vidur(runs: Mapping[str, Sequence[Result]]) -> list[str]:
         there = RECORDED_AISIMULATE_PROCESS_S[YARDSTICK]
         scaled = recorded * here / there / ours
         lines.append(
-            f"{'':8}   … {scaled:.0f} × if this machine is {there / here:.2f} × that one, as AISimulate says ({there:g} s there)"
+            f"{'':8}   … {scaled:.0f} ×, this machine being {there / here:.1f} × as fast as that one by AISimulate ({there:g} s)"
         )
     return lines
 
