@@ -178,7 +178,8 @@ class Engine:
             self.journal.broken_runs(self.index, scheduler.broken)
             scheduler.broken = []
         noise = self.noise
-        noise.load(step)
+        if step // CHUNK != noise.chunk:
+            noise.load(step)
         seqs, context = scheduler.decode_seqs, scheduler.decode_context
         if scheduler.chunks:
             at = step % CHUNK

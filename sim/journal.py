@@ -67,6 +67,10 @@ class Journal:
         """All batches, in the order in which they ended; dtype ``STEP_ROW``."""
         return np.frombuffer(self._steps, STEP_ROW)
 
+    def forget_steps(self) -> None:
+        """Give the batches' memory back; ``step_rows`` is empty from now on."""
+        self._steps = bytearray()
+
     def broken_runs(self, engine: int, runs: Sequence[tuple[Request, int, int]]) -> None:
         self.broken += [(request.id, engine, first, last) for request, first, last in runs]
 

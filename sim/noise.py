@@ -21,12 +21,13 @@ class StepNoise:
     ``moment[i]`` the sum of (index × factor) before it.
     """
 
-    __slots__ = ("_chunk", "_engine", "_seed", "first", "moment", "sigma")
+    __slots__ = ("_engine", "_seed", "chunk", "first", "moment", "sigma")
 
     def __init__(self, seed: int, engine: int, sigma: float) -> None:
         self._seed = seed
         self._engine = engine
-        self._chunk = -1
+        self.chunk = -1
+        """The loaded chunk."""
         self.sigma = sigma
         self.first: list[float] = []
         self.moment: list[float] = []
@@ -34,11 +35,10 @@ class StepNoise:
     def load(self, step: int) -> None:
         """Make the chunk that holds ``step`` the loaded one."""
         chunk = step // CHUNK
-        if chunk != self._chunk:
-            if self.sigma or self._chunk < 0:
-                first, moment = self.sums(chunk)
-                self.first, self.moment = first.tolist(), moment.tolist()
-            self._chunk = chunk
+        if self.sigma or self.chunk < 0:
+            first, moment = self.sums(chunk)
+            self.first, self.moment = first.tolist(), moment.tolist()
+        self.chunk = chunk
 
     def sums(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
         """``first`` and ``moment`` of a chunk, CHUNK + 1 values each."""

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from sim.engine import Engine
 from sim.journal import COMPLETED, Journal
-from sim.tokens import TokenTimes
+from sim.tokens import TokenFacts, TokenTimes
+from traces.arrow import column_of
 from traces.scenario import Scenario
 from traces.tables import FLEET, GAPS, OUTCOMES, REQUESTS, STEPS, make_table
 from traces.workload import Workload
@@ -18,19 +19,18 @@ from traces.workload import Workload
 def tables(
     journal: Journal, workload: Workload, engines: Sequence[Engine], scenario: Scenario
 ) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
-    """requests, steps, fleet and gaps."""
+    """requests, steps, fleet and gaps. The journal's batches are forgotten on the way."""
     times = TokenTimes(journal, [engine.noise for engine in engines], [engine.steptime for engine in engines])
     names = [engine.id for engine in engines]
-    steps = journal.step_rows() if scenario.sim.steps else journal.step_rows()[:0]
-    return (
-        _requests(journal, workload, names, times),
-        _steps(steps, names, scenario.engine.block_size),
-        _fleet(engines, scenario),
-        _gaps(times, workload),
-    )
+    facts = times.facts(workload.klass.astype(np.int64), workload.classes, np.frombuffer(journal.arrival_s))
+    del times
+    rows = journal.step_rows() if scenario.sim.steps else journal.step_rows()[:0]
+    steps = _steps(rows, names, scenario.engine.block_size)
+    journal.forget_steps()
+    return _requests(journal, workload, names, facts), steps, _fleet(engines, scenario), _gaps(facts, workload)
 
 
-def _requests(journal: Journal, workload: Workload, engines: list[str], times: TokenTimes) -> pa.Table:
+def _requests(journal: Journal, workload: Workload, engines: list[str], facts: TokenFacts) -> pa.Table:
     classes = workload.classes
     klass = workload.klass.astype(np.int64)
     arrival = np.frombuffer(journal.arrival_s)
@@ -40,7 +40,7 @@ def _requests(journal: Journal, workload: Workload, engines: list[str], times: T
     last = np.where(outcome == COMPLETED, np.frombuffer(journal.last_token_s), np.nan)
     so_far = last
     if (outcome != COMPLETED).any():
-        so_far = np.where(outcome == COMPLETED, last, times.last_token_s(len(workload)))
+        so_far = np.where(outcome == COMPLETED, last, facts.last_token_s)
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot = np.where(generated > 1, (so_far - first) / (generated - 1), np.nan)
 
@@ -66,7 +66,7 @@ def _requests(journal: Journal, workload: Workload, engines: list[str], times: T
         "ttft_s": first - arrival,
         "tpot_s": tpot,
         "e2e_s": last - arrival,
-        "dslo_lateness_s": times.worst_lateness(klass, classes, arrival),
+        "dslo_lateness_s": facts.worst_lateness_s,
         "preemptions": np.frombuffer(journal.preemptions, np.int32),
         "drafted_tokens": np.zeros(len(workload), np.int32),
         "accepted_tokens": np.zeros(len(workload), np.int32),
@@ -76,7 +76,7 @@ def _requests(journal: Journal, workload: Workload, engines: list[str], times: T
     if np.diff(arrival).min(initial=0.0) >= 0:  # False where closed loops sent in an order of their own, or not all (NaN)
         return table
     order = np.argsort(arrival, kind="stable")
-    return table.take(pa.array(order[: np.count_nonzero(~np.isnan(arrival))]))
+    return table.take(column_of(order[: np.count_nonzero(~np.isnan(arrival))]))
 
 
 def _named(names: Sequence[str], klass: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -119,8 +119,8 @@ def _fleet(engines: Sequence[Engine], scenario: Scenario) -> pa.Table:
     return make_table(FLEET, columns)
 
 
-def _gaps(times: TokenTimes, workload: Workload) -> pa.Table:
-    histograms = times.gaps(workload.klass.astype(np.int64), len(workload.classes))
+def _gaps(facts: TokenFacts, workload: Workload) -> pa.Table:
+    histograms = facts.gaps
     codes = np.concatenate([np.full(len(counts), code) for code, (_, counts) in histograms.items()])
     columns = {
         "class": (codes, [c.name for c in workload.classes]),

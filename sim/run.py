@@ -53,9 +53,9 @@ def simulate(scenario: Scenario, watch: Callable[[Progress], None] | None = None
     built = build_workload(scenario)
     world = _World(scenario, built, fingerprint)
     loop_s = world.play(watch)
+    manifest = world.manifest(fingerprint)
     record_tables = tables(world.journal, built.workload, world.engines, scenario)
-    manifest = {
-        **world.manifest(fingerprint),
+    manifest |= {
         "loop_s": loop_s,
         "loop_events": world.kernel.events,
         "wall_s": time.perf_counter() - began,
@@ -159,7 +159,7 @@ class _World:
             "workload": {"requests": len(self.workload), **self.workload.source},
             "hashes": {
                 "code": hash_code(),
-                "config": hash_config(_decisive(resolved)),
+                "config": hash_config(decisive(resolved)),
                 "trace": hash_trace(self.workload),
                 "fingerprint": hash_fingerprint(fingerprint.to_dict()),
             },
@@ -181,13 +181,13 @@ class _World:
         return [scenario.warmup_s, last if last > max(scenario.warmup_s, np.nextafter(first, np.inf)) else self.kernel.now]
 
 
-def _decisive(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved scenario without what has no bearing on the outcome: its name, and where trace files lie (content is hashed)."""
+def decisive(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved scenario without what has no bearing on the outcome: its name, its sweep, and where trace files lie (content is hashed)."""
     entries = [dict(entry) for entry in resolved["workload"]]
     for entry in entries:
         if isinstance(trace := entry.get("trace"), Mapping):
             entry["trace"] = {key: value for key, value in trace.items() if key != "file"}
-    return {key: value for key, value in resolved.items() if key != "name"} | {"workload": entries}
+    return {key: value for key, value in resolved.items() if key not in ("name", "sweep")} | {"workload": entries}
 
 
 def outside_calibration(fingerprint: Fingerprint, journal: Journal, workload: Workload) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.arrow import truths
 from traces.record import Record
 from traces.slices import Floats
 from traces.tables import codes, floats
@@ -40,7 +41,7 @@ def _found(record: Record, summary: Summary) -> Iterator[str]:
     if not (offered := summary.metrics["requests.offered"].value):
         yield f"no request arrives in the measured window, {start_s:g} to {end_s:g} s: nothing was measured"
         return
-    online = ~requests.column("offline").to_numpy()
+    online = ~truths(requests.column("offline"))
     arrival = floats(requests, "arrival_s")
     measured = online & (arrival >= start_s) & (arrival < end_s)
     outcome, names = codes(requests, "outcome")

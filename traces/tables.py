@@ -5,12 +5,14 @@ Each column carries its meaning and unit as field metadata (key ``doc``), so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from traces.arrow import column_of, numbers, one_chunk, text_of
 
 OUTCOMES = ("completed", "shed", "unfinished", "failed")
 
@@ -110,26 +112,33 @@ def make_table(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
     arrays = []
     for field in schema:
         values = columns[field.name]
-        if field.type == _NAME and isinstance(values, tuple):
-            codes = np.asarray(values[0], np.int32)
-            array = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(values[1], pa.string()))
-        elif field.type == _S and field.nullable:
-            array = pa.array(values, _S, from_pandas=True)
+        if field.type == _NAME:
+            arrays.append(_named(*(values if isinstance(values, tuple) else _encoded(values))))
         else:
-            array = pa.array(values, field.type)
-        arrays.append(array)
+            plain = np.asarray(values, field.type.to_pandas_dtype())
+            arrays.append(column_of(plain, ~np.isnan(plain) if field.nullable else None))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _named(codes: Any, names: Sequence[str]) -> pa.Array:
+    indices = np.asarray(codes, np.int32)
+    return pa.DictionaryArray.from_arrays(column_of(indices, indices >= 0), text_of(names))
+
+
+def _encoded(values: Sequence[str | None]) -> tuple[list[int], list[str]]:
+    names: dict[str, int] = {}
+    return [-1 if value is None else names.setdefault(value, len(names)) for value in values], list(names)
 
 
 def floats(table: pa.Table, name: str) -> NDArray[np.float64]:
     """A numeric column as float64; null is NaN."""
-    return np.asarray(table.column(name).to_numpy(), np.float64)
+    return np.asarray(numbers(table.column(name), np.nan), np.float64)
 
 
 def codes(table: pa.Table, name: str) -> tuple[NDArray[np.int32], list[str]]:
     """A name column as codes into the sorted names that occur in it; null is −1."""
     array = _sorted_dictionary(table.column(name))
-    return array.indices.fill_null(-1).to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
+    return numbers(array.indices, -1), array.dictionary.to_pylist()
 
 
 def canonical(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -143,19 +152,18 @@ def canonical(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         column = table.column(field.name)
-        columns.append(_sorted_dictionary(column) if field.type == _NAME else _one_chunk(column.cast(field.type)))
+        columns.append(_sorted_dictionary(column) if field.type == _NAME else one_chunk(_cast(column, field.type)))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    merged = column.combine_chunks()
-    return pa.concat_arrays(merged.chunks) if isinstance(merged, pa.ChunkedArray) else merged
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind)
 
 
 def _sorted_dictionary(column: pa.ChunkedArray) -> pa.Array:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    array = _one_chunk(encoded.unify_dictionaries())
-    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    array = one_chunk(encoded.unify_dictionaries())
+    codes = numbers(array.indices, -1)
     names = np.asarray(array.dictionary.to_pylist(), dtype=object)
     used = np.flatnonzero(np.bincount(codes + 1, minlength=len(names) + 1)[1:])
     kept = sorted(set(names[used]))
@@ -163,6 +171,4 @@ def _sorted_dictionary(column: pa.ChunkedArray) -> pa.Array:
     new = np.full(len(names) + 1, -1, np.int32)  # the last entry serves code -1
     for code in used:
         new[code] = rank[names[code]]
-    recoded = new[codes]
-    mask = recoded < 0 if array.null_count else None
-    return pa.DictionaryArray.from_arrays(pa.array(recoded, mask=mask), pa.array(kept, pa.string()))
+    return _named(new[codes], kept)

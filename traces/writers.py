@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.arrow import column_of, text_of
 from traces.errors import InputError
-from traces.readers.arrow import column_of, text_column
 from traces.readers.canonical import VERSION
 from traces.workload import Workload
 
@@ -80,7 +80,7 @@ def write_csv(workload: Workload, path: Path) -> list[str]:
         "arrival_s": column_of(workload.arrival_s),
         "prompt_tokens": column_of(workload.prompt_tokens),
         "output_tokens": column_of(workload.output_tokens),
-        "class": text_column([kind.name for kind in workload.classes], workload.klass),
+        "class": text_of([kind.name for kind in workload.classes]).take(column_of(workload.klass)),
     }
     if workload.session is not None:
         columns["session"] = column_of(workload.session)

@@ -5,7 +5,9 @@ from importlib.util import find_spec
 import pytest
 
 
-@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed in this environment; `make parity` makes one that has it")
+@pytest.mark.skipif(
+    find_spec("vllm") is None, reason="vLLM is not installed in this environment; `make parity` makes one that has it"
+)
 def test_parity_runs_here() -> None:
     import vllm
 

@@ -83,9 +83,7 @@ class VLLMSide:
         cache.num_gpu_blocks = blocks + 1
         config = VllmConfig(
             scheduler_config=scheduler,
-            model_config=ModelConfig(
-                model=str(model), skip_tokenizer_init=True, dtype="float16", seed=1, max_model_len=MODEL_LEN
-            ),
+            model_config=ModelConfig(model=str(model), skip_tokenizer_init=True, dtype="float16", seed=1, max_model_len=MODEL_LEN),
             cache_config=cache,
             device_config=DeviceConfig("cpu"),
         )

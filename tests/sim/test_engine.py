@@ -122,11 +122,8 @@ def test_a_run_with_leaps_equals_one_without(
     same(leaping, walking)
     same(leaping, scanning)
     if leaping.events:
-        times = [o.tokens() for o in (leaping, walking)]
-        worst = [
-            t.worst_lateness(workload.klass.astype(np.int64), CLASSES, o.column("arrival_s"))
-            for t, o in zip(times, (leaping, walking), strict=True)
-        ]
+        klass = workload.klass.astype(np.int64)
+        worst = [o.tokens().facts(klass, CLASSES, o.column("arrival_s")).worst_lateness_s for o in (leaping, walking)]
         np.testing.assert_allclose(worst[0], worst[1], rtol=0, atol=1e-12)
         assert [e.scheduler.step for e in leaping.engines] == [e.scheduler.step for e in walking.engines]
 
@@ -150,9 +147,10 @@ def test_token_times_are_those_of_every_single_step(workload: Workload, noise: f
     for id, last in enumerate(walking.column("last_token_s")):  # the last token's step ends as its request leaves
         emitted.setdefault(id, []).append(float(last))
     leaping = play(workload, limits=limits, noise=noise, seed=5)
-    times = leaping.tokens()
     klass = workload.klass.astype(np.int64)
-    worst = times.worst_lateness(klass, CLASSES, leaping.column("arrival_s"))
+    facts = leaping.tokens().facts(klass, CLASSES, leaping.column("arrival_s"))
+    worst = facts.worst_lateness_s
+    np.testing.assert_allclose(facts.last_token_s, leaping.column("last_token_s"), rtol=1e-12)
     for id, tokens in emitted.items():
         assert len(tokens) == workload.output_tokens[id]
         slo = CLASSES[klass[id]].slo
@@ -161,7 +159,7 @@ def test_token_times_are_those_of_every_single_step(workload: Workload, noise: f
             continue
         due = workload.arrival_s[id] + slo.ttft_s + slo.tpot_s * np.arange(len(tokens))
         assert worst[id] == pytest.approx((np.array(tokens) - due).max(), abs=1e-9)
-    for code, (middles, counts) in times.gaps(klass, len(CLASSES)).items():
+    for code, (middles, counts) in facts.gaps.items():
         gaps = np.concatenate([np.diff(t) for i, t in emitted.items() if klass[i] == code] or [np.empty(0)])
         assert counts.sum() == len(gaps)
         if len(gaps):

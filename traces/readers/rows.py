@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.arrow import column_of, numbers, valid
 from traces.errors import InputError
-from traces.readers.arrow import block_lists, column_of, numbers, valid
+from traces.readers.arrow import block_lists
 from traces.readers.files import TraceFile
 from traces.readers.records import Field
 from traces.workload import RequestClass, Workload

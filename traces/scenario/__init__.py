@@ -19,6 +19,7 @@ from traces.scenario.document import Document, Keys, dotted, nearest, read
 from traces.scenario.fields import Count, Noise, NotEmpty, Part, Seconds, Switch
 from traces.scenario.fleet import Engine, Fleet, default_knobs, fit_faults
 from traces.scenario.policy import Policy
+from traces.scenario.sweep import Sweep
 from traces.scenario.workload import Entry
 
 _DRAIN_S = 300.0
@@ -52,6 +53,7 @@ class Scenario(Part):
     seed: Annotated[Count, Field(ge=0, lt=2**63)] = Field(0, description="of all random numbers")
     sim: Sim = Field(Sim(), description="how the simulator runs")
     decisions: Literal["off", "summary", "full"] = Field("off", description="how much of the policies' decisions is logged")
+    sweep: Sweep | None = Field(None, description="what `twinserve sweep` varies; a single run takes no notice of it")
 
     @model_validator(mode="before")
     @classmethod
