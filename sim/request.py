@@ -9,6 +9,7 @@ from policies.types import SLO
 from traces.workload import RequestClass
 
 if TYPE_CHECKING:
+    from sim.prefixcache import Holding
     from sim.scheduler import Scheduler
 
 
@@ -31,6 +32,7 @@ class Request:
         "first_scheduled_s",
         "first_token_s",
         "goal",
+        "holding",
         "id",
         "klass",
         "klass_code",
@@ -73,6 +75,8 @@ class Request:
         """Tokens to compute before the next one can be sampled: the prompt, and after a preemption what was generated too."""
         self.blocks = 0
         """KV blocks held; kept up to date only while the request is not seated."""
+        self.holding: Holding
+        """What the request has of the engine's prefix cache; set where there is one."""
         self.base = 0
         self.finish_step = 0
         self.segment_from = 0

@@ -20,6 +20,7 @@ from heapq import heappop, heappush
 
 from policies.types import StepPlan
 from sim.kvcache import KVCache
+from sim.prefixcache import ContentTrie, PrefixCache
 from sim.request import Request
 
 UNBOUNDED = 1 << 62
@@ -61,6 +62,7 @@ class Scheduler:
         "preempted",
         "prefill_attention",
         "prefill_tokens",
+        "prefix",
         "running",
         "sitting_out",
         "started",
@@ -69,9 +71,11 @@ class Scheduler:
         "waiting",
     )
 
-    def __init__(self, limits: EngineLimits, *, always_scan: bool = False) -> None:
+    def __init__(self, limits: EngineLimits, *, trie: ContentTrie | None = None, always_scan: bool = False) -> None:
+        """``trie``: names of prompt content; given, prefix caching is on."""
         self.limits = limits
         self.kv = KVCache(limits.kv_blocks, limits.block_size)
+        self.prefix = None if trie is None else PrefixCache(limits.kv_blocks, limits.block_size, trie)
         self.always_scan = always_scan
         self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}
@@ -107,6 +111,8 @@ class Scheduler:
     def add(self, request: Request) -> None:
         """Queue a new request."""
         request.scheduler = self
+        if self.prefix is not None:
+            self.prefix.enter(request)
         self.waiting.append(request)
         self.pending_prefill_tokens += request.prompt_tokens
 
@@ -129,21 +135,28 @@ class Scheduler:
             kv = self.kv
             need = kv.phases[self.step % kv.block_tokens] if seats else 0
             partial = len(self.running) > seats
-            if need <= kv.total - kv.used and not (partial and self.limits.long_prefill_token_threshold):
+            if need <= kv.total - kv.used and not (partial and self._needs_scan(need, budget - seats)):
                 kv.used += need
+                if need and self.prefix is not None:
+                    self.prefix.take(need)
                 if partial:  # without a threshold only the last running request can be amid its prefill
                     request = next(reversed(self.running))
-                    if self._take_chunk(request, min(request.goal - request._computed, budget - seats)):
-                        budget -= self.chunks[-1][1]
-                        if self.waiting and budget > seats:
-                            self._admit(plan, budget - seats)
-                        return True
-                    kv.used -= need
-                else:
-                    if self.waiting and budget > seats:
-                        self._admit(plan, budget - seats)
-                    return seats > 0 or bool(self.chunks)
+                    tokens = min(request.goal - request._computed, budget - seats)
+                    self._take_chunk(request, tokens)
+                    budget -= tokens
+                if self.waiting and budget > seats:
+                    self._admit(plan, budget - seats)
+                return seats > 0 or bool(self.chunks)
         return self._scan(plan, budget)
+
+    def _needs_scan(self, need: int, budget: int) -> bool:
+        """Whether the running request amid its prefill is not simply the last one, or lacks tokens or blocks for its chunk."""
+        if self.limits.long_prefill_token_threshold or not budget:
+            return True
+        request = next(reversed(self.running))
+        computed = request._computed
+        blocks = self.kv.blocks_for(computed + min(request.goal - computed, budget)) - request.blocks
+        return need + blocks > self.kv.free
 
     def _scan(self, plan: StepPlan, budget: int) -> bool:
         """vLLM's loop over the running requests, then over the waiting ones."""
@@ -183,6 +196,8 @@ class Scheduler:
             if request.decoding:
                 self._take_seat(request, self.step)
                 kv.used += need
+                if need and self.prefix is not None:
+                    self.prefix.take(need)
             else:
                 self._take_chunk(request, tokens)
         for request in order[turn:]:
@@ -201,7 +216,14 @@ class Scheduler:
         while waiting and budget > 0 and len(running) < max_seqs:
             request = waiting[0]
             tokens = request.goal
-            if kv.blocks_for(tokens) > kv.total - kv.used:
+            need = kv.blocks_for(tokens)
+            if self.prefix is not None:
+                matched = self.prefix.match(request)
+                found = matched[-1][2] if matched else 0
+                idle = sum(end - first for run, first, end in matched if run.refs == 0)
+                need -= found - idle
+                tokens -= found * kv.block_tokens
+            if need > kv.total - kv.used:
                 break
             if 0 < threshold < tokens:
                 tokens = threshold
@@ -212,24 +234,32 @@ class Scheduler:
                 if tokens == 0:
                     held.append(waiting.popleft())
                     continue
+            if self.prefix is not None and matched:
+                self.prefix.hold(request, matched)
+                kv.used += idle
+                request.blocks = found
+                request._computed = found * kv.block_tokens
+                self.pending_prefill_tokens -= request._computed
+                if not request.preemptions:
+                    request.cached_tokens = request._computed
             self._take_chunk(request, tokens)
             budget -= tokens
             running[waiting.popleft()] = None
         waiting.extendleft(reversed(held))
 
-    def _take_chunk(self, request: Request, tokens: int) -> bool:
-        """Give ``request`` a prefill chunk if its blocks are there."""
+    def _take_chunk(self, request: Request, tokens: int) -> None:
+        """Give ``request`` a prefill chunk, whose blocks are there."""
         kv = self.kv
         computed = request._computed
         need = kv.blocks_for(computed + tokens) - request.blocks
-        if tokens <= 0 or need > kv.total - kv.used:
-            return False
         kv.used += need
         request.blocks += need
+        if self.prefix is not None:
+            self.prefix.take(need)
+            self.prefix.fill(request, computed + tokens)
         self.chunks.append((request, tokens))
         self.prefill_tokens += tokens
         self.prefill_attention += tokens * (computed + 0.5 * tokens)
-        return True
 
     def _prefill_threshold(self) -> int:
         """``long_prefill_token_threshold`` spares others; a lone request may use the whole budget."""
@@ -250,8 +280,7 @@ class Scheduler:
             request.decoding = False
         else:
             self.pending_prefill_tokens -= request.goal - request._computed
-        self.kv.used -= request.blocks
-        request.blocks = 0
+        self._free(request, returns=True)
         request._computed = 0
         request.goal = request.prompt_tokens + request._generated
         request.preemptions += 1
@@ -330,7 +359,10 @@ class Scheduler:
         """Carry out the scheduled batch ``steps`` times (more than once only within ``horizon``)."""
         kv = self.kv
         if steps > 1:
-            kv.used += kv.demand(self.step + 1, steps - 1)
+            demand = kv.demand(self.step + 1, steps - 1)
+            kv.used += demand
+            if demand and self.prefix is not None:
+                self.prefix.take(demand)
         step = self.step = self.step + steps
         self.decode_context += self.decode_seqs * steps
         if self.started:
@@ -342,7 +374,7 @@ class Scheduler:
             finish, _, request = heappop(finishes)
             if request.seated and request.finish_step == finish:
                 self._vacate(request, step)
-                self._finish(request)
+                self.finished.append(request)
         for request, tokens in self.chunks:
             self.pending_prefill_tokens -= tokens
             request._computed += tokens
@@ -352,12 +384,17 @@ class Scheduler:
                     self.started.append(request)
                 if request._generated == request.true_output_tokens:
                     request.segment_from = step - 1
-                    self._finish(request)
+                    self.finished.append(request)
                 else:
                     self._take_seat(request, step - 1)
+        if len(self.finished) > 1 and self.prefix is not None:  # the order in which blocks are freed matters
+            leaving = set(self.finished)
+            self.finished = [request for request in self.running if request in leaving]
+        for request in self.finished:
+            self._free(request, returns=False)
+            del self.running[request]
 
-    def _finish(self, request: Request) -> None:
-        self.kv.used -= request.blocks
+    def _free(self, request: Request, *, returns: bool) -> None:
+        """Give back the blocks of a request that is done or, if it ``returns``, preempted."""
+        self.kv.used -= request.blocks if self.prefix is None else self.prefix.release(request, returns=returns)
         request.blocks = 0
-        del self.running[request]
-        self.finished.append(request)

@@ -40,7 +40,7 @@ class TokenFacts:
 
 
 class TokenTimes:
-    """Unbroken runs of tokens: ``request`` emitted tokens in steps ``first`` to ``last`` of ``engine``, from its ``token``-th on."""
+    """Unbroken runs of tokens: ``request`` emits one in each step ``first`` to ``last`` of ``engine``, from its ``token``-th on."""
 
     def __init__(self, journal: Journal, noises: Sequence[StepNoise], steptimes: Sequence[StepTime]) -> None:
         self._rows = journal.step_rows()

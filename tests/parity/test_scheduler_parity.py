@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from policies.types import StepPlan
+from sim.prefixcache import ContentTrie
 from sim.request import Request
 from sim.scheduler import EngineLimits, Scheduler
 from tests.parity.vllm_side import VLLMSide
@@ -30,6 +31,7 @@ class Knobs:
     block: int
     blocks: int
     threshold: int = 0
+    prefix_caching: bool = False
 
 
 def plain(rng: random.Random) -> tuple[Knobs, int]:
@@ -52,33 +54,57 @@ def threshold(rng: random.Random) -> tuple[Knobs, int]:
     return Knobs(knobs.max_seqs, knobs.budget, knobs.block, knobs.blocks, rng.choice([1, 3, 10, 30])), longest
 
 
-FEATURES = {"plain": plain, "scarce-kv": scarce, "long-prefill-threshold": threshold}
+def prefix(rng: random.Random) -> tuple[Knobs, int]:
+    """Prefix caching: prompts that share content, with memory from ample to hardly enough."""
+    knobs, longest = rng.choice([plain, scarce, threshold])(rng)
+    return replace(knobs, prefix_caching=True), longest
 
 
-def arrivals(rng: random.Random, longest: int) -> Iterator[tuple[int, int, int]]:
-    for id in range(rng.randint(1, 16)):
+FEATURES = {"plain": plain, "scarce-kv": scarce, "long-prefill-threshold": threshold, "prefix-caching": prefix}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    id: int
+    prompt: tuple[int, ...]
+    output: int
+    ids: tuple[int, ...]
+
+
+def arrivals(rng: random.Random, longest: int, id_tokens: int) -> Iterator[Arrival]:
+    """Prompts begin with content that the ids stand for, and go on with tokens of their own."""
+    kinds = rng.choice([1, 2, 3])
+    most_output = rng.choice([6, longest])
+    for id in range(rng.randint(1, 30)):
         prompt = rng.randint(1, longest - 1)
-        yield id, prompt, rng.randint(1, longest - prompt)
+        ids = tuple(rng.randrange(kinds) for _ in range(rng.randint(0, -(-prompt // id_tokens))))
+        shared = [1000 * (i + 1) + j for i in ids for j in range(id_tokens)][:prompt]
+        own = [2_000_000 + 1000 * id + j for j in range(prompt - len(shared))]
+        yield Arrival(id, (*shared, *own), rng.randint(1, min(most_output, longest - prompt)), ids)
 
 
 @pytest.mark.parametrize("always_scan", [False, True], ids=["fast", "scan"])
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) -> None:
-    rng = random.Random(f"{feature}")
-    steps = preemptions = 0
+    rng = random.Random(feature)
+    steps = preemptions = hits = 0
     while steps < STEPS:
         knobs, longest = FEATURES[feature](rng)
+        id_tokens = rng.choice([1, 3, 4, 16, 40])
         theirs = VLLMSide(model, **vars(knobs))
         limits = EngineLimits(knobs.max_seqs, knobs.budget, knobs.block, knobs.blocks, knobs.threshold)
-        ours = Scheduler(limits, always_scan=always_scan)
+        trie = ContentTrie(id_tokens) if knobs.prefix_caching else None
+        ours = Scheduler(limits, trie=trie, always_scan=always_scan)
         plan = StepPlan(knobs.budget)
-        coming = list(arrivals(rng, longest))
+        coming = list(arrivals(rng, longest, id_tokens))
         total, done = len(coming), 0
+        requests: dict[int, Request] = {}
         while done < total:
             while coming and rng.random() < 0.4:
-                id, prompt, output = coming.pop(0)
-                theirs.add(id, [rng.randint(10, 500) for _ in range(prompt)], output)
-                ours.add(Request(id, RequestClass(), 0, 0.0, prompt, output))
+                new = coming.pop(0)
+                theirs.add(new.id, new.prompt, new.output)
+                requests[new.id] = Request(new.id, RequestClass(), 0, 0.0, len(new.prompt), new.output, new.ids)
+                ours.add(requests[new.id])
             expected = theirs.schedule()
             ours.schedule(plan)
             assert {r.id: 1 for r in ours.running if r.seated} | {r.id: n for r, n in ours.chunks} == expected.scheduled
@@ -86,6 +112,11 @@ def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) ->
             assert tuple(r.id for r in ours.waiting) == expected.waiting
             assert ours.preempted == len(expected.preempted)
             assert ours.kv.free == expected.free_blocks
+            for id, cached in expected.cached.items():  # what those who were just admitted found
+                assert requests[id].prefilled_tokens == cached
+                hits += cached > 0
+            if ours.prefix is not None:
+                assert ours.prefix.blank + ours.prefix.idle == ours.kv.free
             if expected.scheduled:
                 finished = theirs.advance()
                 ours.advance(1)
@@ -95,3 +126,5 @@ def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) ->
                 preemptions += len(expected.preempted)
     if feature == "scarce-kv":
         assert preemptions > 100
+    if feature == "prefix-caching":
+        assert hits > 500

@@ -22,8 +22,8 @@ from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
 MODEL_LEN = 4096
-TOKEN = 7
-"""What every request is given as its next token."""
+FIRST_OUTPUT = 1_000_000
+"""Request i is given this plus i as its next token, so that no two requests generate the same content."""
 
 
 def write_model(folder: Path) -> Path:
@@ -119,7 +119,7 @@ class VLLMSide:
     def schedule(self) -> Step:
         output = self._output = self.scheduler.schedule()
         fresh = [*output.scheduled_new_reqs]
-        resumed = [id for id in output.scheduled_cached_reqs.resumed_req_ids]
+        resumed = set(output.scheduled_cached_reqs.resumed_req_ids)
         cached = {int(r.req_id): r.num_computed_tokens for r in fresh}
         data = output.scheduled_cached_reqs
         for id, computed in zip(data.req_ids, data.num_computed_tokens, strict=True):
@@ -139,7 +139,7 @@ class VLLMSide:
         output = self._output
         ids = list(output.num_scheduled_tokens)
         requests = self.scheduler.requests
-        sampled = [[TOKEN] if requests[id].num_computed_tokens >= requests[id].num_tokens else [] for id in ids]
+        sampled = [[FIRST_OUTPUT + int(id)] if requests[id].num_computed_tokens >= requests[id].num_tokens else [] for id in ids]
         result = ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={id: index for index, id in enumerate(ids)},
