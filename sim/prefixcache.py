@@ -92,6 +92,8 @@ class PrefixCache:
     def match(self, request: Request) -> list[tuple[Run, int, int]]:
         """The blocks that ``request`` would find: (run, first, end) from its start on, without a gap."""
         holding = request.holding
+        if not holding.path and holding.left is None:
+            return []
         limit = (request.goal - 1) // self._block_tokens
         end = min(holding.findable, limit)
         per_id, size = self._trie.tokens, self._block_tokens
@@ -130,9 +132,11 @@ class PrefixCache:
 
     def take(self, blocks: int) -> None:
         """Blocks are handed out: blank ones first, then the content that was freed least recently."""
-        taken = min(blocks, self.blank)
-        self.blank -= taken
-        blocks -= taken
+        if blocks <= self.blank:
+            self.blank -= blocks
+            return
+        blocks -= self.blank
+        self.blank = 0
         while blocks:
             run = self._oldest.after
             size = run.hi - run.lo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from policies import registry
+from policies.decisionlog import decision_log
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
-from sim.decisions import decision_log
+from policies.protocols import Batcher, Router
 from sim.engine import Engine
 from sim.fleet import Fleet
 from sim.journal import Journal
@@ -22,6 +24,7 @@ from sim.kernel import Kernel
 from sim.load import Load
 from sim.noise import StepNoise
 from sim.outcome import tables
+from sim.prefixcache import ContentTrie
 from sim.scheduler import EngineLimits, Scheduler
 from sim.steptime import StepTime
 from traces.build import Built, build_workload
@@ -42,8 +45,10 @@ class Progress:
     offered: int
 
 
-def simulate(scenario: Scenario, watch: Callable[[Progress], None] | None = None) -> Record:
+def simulate(scenario: Scenario, watch: Callable[[Progress], None] | None = None, *, stop_s: float = math.inf) -> Record:
     """Run a scenario in simulated time. ``watch`` is told of the progress now and then.
+
+    ``stop_s``: stop at this time, whatever is left; the record is then partial.
 
     Raises:
         InputError: the scenario cannot be run, or one of its policies makes an illegal decision.
@@ -52,10 +57,11 @@ def simulate(scenario: Scenario, watch: Callable[[Progress], None] | None = None
     fingerprint = load_fingerprint(scenario.model, scenario.fleet.gpu, scenario.fleet.tensor_parallel, scenario.fleet.precision)
     built = build_workload(scenario)
     world = _World(scenario, built, fingerprint)
-    loop_s = world.play(watch)
+    loop_s = world.play(watch, stop_s)
     manifest = world.manifest(fingerprint)
     record_tables = tables(world.journal, built.workload, world.engines, scenario)
     manifest |= {
+        "partial": world.stopped,
         "loop_s": loop_s,
         "loop_events": world.kernel.events,
         "wall_s": time.perf_counter() - began,
@@ -80,22 +86,28 @@ class _World:
             long_prefill_token_threshold=engine.long_prefill_token_threshold,
         )
         noise = fingerprint.residual if scenario.sim.noise is None else scenario.sim.noise
+        trie = ContentTrie(workload.block_tokens or engine.block_size) if engine.enable_prefix_caching else None
         truth = StepTime(fingerprint, max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs)
         belief = FingerprintLatency(fingerprint)
         self.kernel = Kernel()
         self.journal = Journal(len(workload))
-        self.decisions = decision_log(scenario.decisions)
-        router = registry.build("router", policy.router.name, policy.router.params, seed)
-        self.fleet = Fleet(self.kernel, router, self.journal, observe_s=scenario.sim.observe_s, decisions=self.decisions)
+        self.decisions = log = decision_log(scenario.decisions)
+        router: Router = registry.build("router", policy.router.name, policy.router.params, seed)
+        self.fleet = Fleet(self.kernel, log.router(router) if log else router, self.journal, observe_s=scenario.sim.observe_s)
+
+        def batcher(engine: str) -> Batcher:
+            built: Batcher = registry.build("batcher", policy.batcher.name, policy.batcher.params, seed)
+            return log.batcher(engine, built) if log else built
+
         self.engines = [
             Engine(
                 self.kernel,
                 index,
                 model=scenario.model,
-                scheduler=Scheduler(limits),
+                scheduler=Scheduler(limits, trie=trie),
                 steptime=truth,
                 latency=belief,
-                batcher=registry.build("batcher", policy.batcher.name, policy.batcher.params, seed),
+                batcher=batcher(f"e{index}"),
                 noise=StepNoise(seed, index, noise),
                 journal=self.journal,
                 listener=self.fleet,
@@ -107,10 +119,12 @@ class _World:
         until = float("inf") if scenario.duration_s is None else scenario.duration_s
         self.load = Load(self.kernel, workload, self.fleet.dispatch, concurrency=built.concurrency, until_s=until)
         self.fleet.on_done = self.load.on_done
+        self.stopped = False
 
-    def play(self, watch: Callable[[Progress], None] | None) -> float:
-        """Run to the end; returns the seconds that it took."""
-        end = float("inf") if self.scenario.end_s is None else self.scenario.end_s
+    def play(self, watch: Callable[[Progress], None] | None, stop_s: float) -> float:
+        """Run to the end, or to ``stop_s``; returns the seconds that it took."""
+        end = math.inf if self.scenario.end_s is None else self.scenario.end_s
+        end, early = min(end, stop_s), stop_s < end
         last_arrival = float(self.workload.arrival_s[-1])
 
         def report() -> None:
@@ -119,6 +133,7 @@ class _World:
 
         began = time.perf_counter()
         self.kernel.play(end, report if watch is not None else None)
+        self.stopped = early and not self.kernel.idle
         self.fleet.close()
         return time.perf_counter() - began
 
@@ -134,7 +149,6 @@ class _World:
             "seed": scenario.seed,
             "window_s": self._window(),
             "end_s": self.kernel.now,
-            "partial": False,
             "policies": {
                 "router": {"name": scenario.policy.router.name, "params": scenario.policy.router.params},
                 "batcher": {"name": scenario.policy.batcher.name, "params": scenario.policy.batcher.params},
@@ -182,7 +196,7 @@ class _World:
 
 
 def decisive(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved scenario without what has no bearing on the outcome: its name, its sweep, and where trace files lie (content is hashed)."""
+    """A resolved scenario without what has no bearing on the outcome: name, sweep, where trace files lie (content is hashed)."""
     entries = [dict(entry) for entry in resolved["workload"]]
     for entry in entries:
         if isinstance(trace := entry.get("trace"), Mapping):

@@ -256,7 +256,8 @@ class Scheduler:
         request.blocks += need
         if self.prefix is not None:
             self.prefix.take(need)
-            self.prefix.fill(request, computed + tokens)
+            if request.holding.path:
+                self.prefix.fill(request, computed + tokens)
         self.chunks.append((request, tokens))
         self.prefill_tokens += tokens
         self.prefill_attention += tokens * (computed + 0.5 * tokens)

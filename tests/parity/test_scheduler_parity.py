@@ -127,4 +127,4 @@ def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) ->
     if feature == "scarce-kv":
         assert preemptions > 100
     if feature == "prefix-caching":
-        assert hits > 500
+        assert hits > 200

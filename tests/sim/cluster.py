@@ -17,6 +17,7 @@ from sim.journal import Journal
 from sim.kernel import Kernel
 from sim.load import Load
 from sim.noise import StepNoise
+from sim.prefixcache import ContentTrie
 from sim.scheduler import EngineLimits, Scheduler
 from sim.steptime import StepTime
 from sim.tokens import TokenTimes
@@ -64,18 +65,21 @@ def play(
     until_s: float = float("inf"),
     decisions: Any = None,
     models: Sequence[str] | None = None,
+    prefix_caching: bool = False,
 ) -> Outcome:
     """Run ``workload`` to its end (or to ``until_s``) on engines with linear step times."""
     limits = limits or EngineLimits()
     kernel, journal = Kernel(), Journal(len(workload))
-    fleet = Fleet(kernel, router or RoundRobin(), journal, observe_s=observe_s, decisions=decisions)
+    router = router or RoundRobin()
+    fleet = Fleet(kernel, decisions.router(router) if decisions else router, journal, observe_s=observe_s)
     truth = StepTime.linear(max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs, **step)
+    trie = ContentTrie(workload.block_tokens or limits.block_size) if prefix_caching else None
     members = [
         Engine(
             kernel,
             index,
             model=models[index] if models else workload.classes[0].model,
-            scheduler=Scheduler(limits, always_scan=always_scan),
+            scheduler=Scheduler(limits, trie=trie, always_scan=always_scan),
             steptime=truth,
             latency=FingerprintLatency(truth.fingerprint),
             batcher=batcher or VLLM(),

@@ -29,7 +29,17 @@ def workloads(draw: st.DrawFn, longest: int = 60) -> Workload:
     prompts = draw(st.lists(st.integers(1, longest // 2), min_size=n, max_size=n))
     outputs = draw(st.lists(st.integers(1, longest // 2), min_size=n, max_size=n))
     codes = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    return Workload.make([t / 64 for t in ticks], prompts, outputs, klass=codes, classes=CLASSES)
+    blocks = [draw(st.lists(st.integers(1, 2), max_size=-(-prompt // 6))) for prompt in prompts]
+    return Workload.make(
+        [t / 64 for t in ticks],
+        prompts,
+        outputs,
+        klass=codes,
+        classes=CLASSES,
+        block_offsets=np.concatenate([[0], np.cumsum([len(b) for b in blocks])]),
+        block_ids=np.array([id for b in blocks for id in b], np.int64),
+        block_tokens=6,
+    )
 
 
 class LeastKV:
@@ -69,7 +79,7 @@ BATCHERS = {"vllm": lambda: None, "sarathi": lambda: Sarathi(chunk_tokens=16), "
 
 
 def same(a: Outcome, b: Outcome, *, exactly: bool = True) -> None:
-    for name in ("arrival_s", "first_scheduled_s", "first_token_s", "engine", "generated", "preemptions", "outcome"):
+    for name in ("arrival_s", "first_scheduled_s", "first_token_s", "engine", "generated", "cached", "preemptions", "outcome"):
         np.testing.assert_array_equal(a.column(name), b.column(name), err_msg=name)
     np.testing.assert_array_equal(a.column("last_token_s"), b.column("last_token_s"))
 
@@ -86,6 +96,7 @@ def same(a: Outcome, b: Outcome, *, exactly: bool = True) -> None:
     batcher=st.sampled_from(sorted(BATCHERS)),
     observe=st.sampled_from([0.0, 0.05]),
     until=st.sampled_from([float("inf"), 0.5]),
+    caching=st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
 def test_a_run_with_leaps_equals_one_without(
@@ -100,6 +111,7 @@ def test_a_run_with_leaps_equals_one_without(
     batcher: str,
     observe: float,
     until: float,
+    caching: bool,
 ) -> None:
     """INV-LEAP: the same times to the last bit, whatever the knobs, policies, instants and memory pressure."""
     limits = EngineLimits(seqs, budget, 4, 15 + spare, threshold)
@@ -115,6 +127,7 @@ def test_a_run_with_leaps_equals_one_without(
             seed=3,
             observe_s=observe,
             until_s=until,
+            prefix_caching=caching,
             **how,
         )
 

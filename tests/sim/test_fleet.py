@@ -7,7 +7,7 @@ import pytest
 
 from policies.routers import LeastLoaded, RoundRobin
 from policies.types import Assign, FleetView, Hold, RequestView, Routing, Shed
-from sim.decisions import Full, Summary
+from policies.decisionlog import Full, Summary
 from sim.journal import COMPLETED, SHED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import play

@@ -98,10 +98,12 @@ def test_metrics(record: Record) -> None:
 
 def test_decisions_name_what_was_seen(record: Record) -> None:
     assert record.decisions is not None
-    entries = list(record.decisions)
+    entries = [e for e in record.decisions if e["point"] == "router"]
     assert [(e["decision"], e["engine"], e["request"]["id"]) for e in entries] == [("Assign", "e0", i) for i in range(3)]
     seen = [(e["engines"][0]["running_count"], e["engines"][0]["waiting_count"]) for e in entries]
     assert seen == [(0, 0), (1, 0), (2, 0)]  # at 20 ms, within step 1, A and B run
+    plans = [(e["engine"], e["token_budget"], e["now_s"]) for e in record.decisions if e["point"] == "batcher"]
+    assert plans == [("e0", 100, pytest.approx(at * MS)) for at in (0, 15, 28.1, 38.3)]  # asked again whenever a phase changed
 
 
 def test_manifest_identifies_the_run(record: Record) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from traces.errors import InputError
 from traces.hardware import GPU, GPUS, ModelShape, gpu, model
 from traces.scenario.document import nearest
-from traces.scenario.fields import Count, Number, Part
+from traces.scenario.fields import Count, Number, Part, Switch
 
 Positive = Annotated[Count, Field(ge=1)]
 
@@ -62,6 +62,7 @@ class Engine(Part):
         0.92, description="share of GPU memory that the engine uses"
     )
     num_gpu_blocks_override: Positive | None = Field(None, description="KV blocks per engine, in place of what fits the memory")
+    enable_prefix_caching: Switch = Field(True, description="keep KV blocks for later prompts that begin alike")
     long_prefill_token_threshold: Annotated[Count, Field(ge=0)] = Field(
         0, description="most tokens of one prompt in a step; 0 = no limit"
     )
