@@ -56,6 +56,28 @@ class RunProgress(_Line):
         self._show(f"{share:6.1%} · simulated {progress.now_s:,.0f} s · {done} · ETA {eta}")
 
 
+class SeedProgress(_Line):
+    """Of a comparison: seeds done."""
+
+    def watch(self, done: int, total: int) -> None:
+        """Show the progress, at most five times a second."""
+        if self._due():
+            left = (time.monotonic() - self._began) * (total - done) / done
+            self._show(f"{done} of {total} seeds · ETA {left:.0f} s")
+
+
+class FigureProgress(_Line):
+    """Of a figure: runs, or searches, done."""
+
+    def watch(self, done: int, total: int) -> None:
+        """Show the progress, at most five times a second. A new round of runs starts the clock again."""
+        if done <= 1:
+            self._began = time.monotonic()
+        if self._due():
+            left = (time.monotonic() - self._began) * (total - done) / done
+            self._show(f"{done:,} of {total:,} · ETA {left:.0f} s")
+
+
 class DownloadProgress(_Line):
     """Of a download: bytes so far, of how many."""
 

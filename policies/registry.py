@@ -44,7 +44,8 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-_METHOD = {"router": "route", "batcher": "plan"}
+METHOD: Mapping[str, str] = {"router": "route", "batcher": "plan"}
+"""Decision point → the method that decides."""
 
 _STACKS: Mapping[str, Mapping[str, str]] = {
     "vllm": {"router": "vllm", "batcher": "vllm"},
@@ -90,7 +91,7 @@ def describe(point: str, name: str) -> PolicyCard:
     Raises:
         PolicyError: there is no such point or policy, or it cannot be loaded.
     """
-    cls, origin = _load(point, name)
+    cls, origin = load(point, name)
     return card_of(point, name, cls, origin)
 
 
@@ -112,7 +113,16 @@ def build(point: str, name: str, params: Mapping[str, object], seed: int) -> Any
     Raises:
         PolicyError: there is no such point or policy, it has no such parameter, or it refuses a value.
     """
-    cls, _ = _load(point, name)
+    cls, _ = load(point, name)
+    return construct(point, name, cls, params, seed)
+
+
+def construct(point: str, name: str, cls: type, params: Mapping[str, object], seed: int) -> Any:
+    """``build`` for a class that is at hand; ``name`` is for messages.
+
+    Raises:
+        PolicyError: it has no such parameter, or refuses a value.
+    """
     known = declared(cls)
     settable = {p.name: p for p in known if p.name != "seed"}
     what = f"{point} {name}"
@@ -143,10 +153,12 @@ def _entry_points(point: str) -> dict[str, EntryPoint]:
     return {e.name.partition(".")[2]: e for e in declared_here if e.name.startswith(f"{point}.")}
 
 
-def _load(point: str, name: str) -> tuple[type, str]:
-    """The class and where it comes from."""
-    import importlib
+def load(point: str, name: str) -> tuple[type, str]:
+    """The class of a policy, and where it comes from in words.
 
+    Raises:
+        PolicyError: there is no such point or policy, or it cannot be imported or is of another point.
+    """
     built_in = _built_in(point)
     if name in built_in:
         path, origin = built_in[name], "built in"
@@ -156,14 +168,28 @@ def _load(point: str, name: str) -> tuple[type, str]:
         path, origin = entry.value, f"package {entry.dist.name if entry.dist else '?'}"
     else:
         raise PolicyError(f"there is no {point} {name!r}; {_instead(name, [*built_in, *found])}, or give a class as module:Class")
+    try:
+        cls = imported(path)
+    except PolicyError as fault:
+        raise PolicyError(f"{point} {name}: {fault}") from fault
+    if not isinstance(cls, type) or not callable(getattr(cls, METHOD[point], None)):
+        raise PolicyError(f"{point} {name}: {path} is not a {point}: it must be a class with a method {METHOD[point]!r}")
+    return cls, origin
+
+
+def imported(path: str) -> Any:
+    """What ``module:Class`` names.
+
+    Raises:
+        PolicyError: it cannot be imported.
+    """
+    import importlib
+
     module, _, attribute = path.partition(":")
     try:
-        cls = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except Exception as fault:  # importing runs someone else's code, which may fail in any way
-        raise PolicyError(f"{point} {name}: {path} cannot be imported: {type(fault).__name__}: {fault}") from fault
-    if not isinstance(cls, type) or not callable(getattr(cls, _METHOD[point], None)):
-        raise PolicyError(f"{point} {name}: {path} is not a {point}: it must be a class with a method {_METHOD[point]!r}")
-    return cls, origin
+        raise PolicyError(f"{path} cannot be imported: {type(fault).__name__}: {fault}") from fault
 
 
 def _instead(wrong: str, valid: Iterable[str]) -> str:

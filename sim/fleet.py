@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from policies.protocols import Router
 from policies.types import Assign, EngineState, EngineView, Hold, RequestView
-from sim.decisions import Decisions
 from sim.engine import Engine
 from sim.journal import Journal
 from sim.kernel import ROUTE, Bell, Kernel
@@ -21,13 +20,10 @@ class Fleet:
     ``observe_s``: refresh interval of what the router sees of the engines; 0 = always the present state.
     """
 
-    def __init__(
-        self, kernel: Kernel, router: Router, journal: Journal, *, observe_s: float = 0.0, decisions: Decisions | None = None
-    ) -> None:
+    def __init__(self, kernel: Kernel, router: Router, journal: Journal, *, observe_s: float = 0.0) -> None:
         self._kernel = kernel
         self._router = router
         self._journal = journal
-        self._decisions = decisions
         self._observe_s = observe_s
         self._observer: Observer | None = None
         self._by_id: dict[str, Engine] = {}
@@ -70,8 +66,6 @@ class Fleet:
     def _carry_out(self, request: Request) -> bool:
         """Ask the router and do as it says. False if the request is to be held."""
         decision = self._router.route(request, self)
-        if self._decisions is not None:
-            self._decisions.routed(request, self, decision)
         if isinstance(decision, Assign):
             engine = self._by_id.get(decision.engine)
             if engine is None or engine.state is not EngineState.ACTIVE or engine.model != request.model:

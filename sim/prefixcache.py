@@ -69,7 +69,7 @@ class Holding:
 
 
 class PrefixCache:
-    """What an engine's ``blocks`` blocks of ``block_tokens`` tokens hold; of the free ones ``blank`` nothing, ``idle`` something."""
+    """What an engine's ``blocks`` blocks of ``block_tokens`` tokens hold: of the free ones ``blank`` nothing, ``idle`` content."""
 
     __slots__ = ("_block_tokens", "_found", "_oldest", "_trie", "blank", "idle")
 

@@ -91,6 +91,15 @@ class Request:
         return self.klass.tier
 
     @property
+    def priority(self) -> int:
+        """Of the engine's priority policy; smaller is served first."""
+        return self.klass.priority
+
+    def urgency(self) -> tuple[int, float, str]:
+        """vLLM's order of requests under its priority policy; request ids compare as text there."""
+        return self.klass.priority, self.arrival_s, str(self.id)
+
+    @property
     def offline(self) -> bool:
         return self.klass.offline
 

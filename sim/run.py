@@ -84,6 +84,10 @@ class _World:
             block_size=engine.block_size,
             kv_blocks=scenario.kv_blocks,
             long_prefill_token_threshold=engine.long_prefill_token_threshold,
+            enable_chunked_prefill=engine.enable_chunked_prefill,
+            scheduling_policy=engine.scheduling_policy,
+            watermark=engine.watermark,
+            scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
         )
         noise = fingerprint.residual if scenario.sim.noise is None else scenario.sim.noise
         trie = ContentTrie(workload.block_tokens or engine.block_size) if engine.enable_prefix_caching else None

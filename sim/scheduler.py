@@ -5,7 +5,7 @@ token budget in order; prompts in chunks; a waiting request is admitted only if 
 blocks (``scheduler_reserve_full_isl``); when a running request finds no block, the last running one is preempted, loses its KV,
 and goes to the head of the queue; no admission in a step that preempts.
 
-Requests that decode are *seated*: they get one token in every step without being looked at (see ``sim.request``). Whoever the
+Requests that decode are *seated*: they get one token in every step without being looked at (see ``sim.seats``). Whoever the
 budget or a plan leaves out of a step gives up the seat. The outcome is that of the plain scan over all running requests
 (``_scan``), which also runs whenever anything is out of the ordinary; ``always_scan`` makes it run always, and a test holds the
 two equal.
@@ -13,31 +13,41 @@ two equal.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop
+from typing import Literal
 
 from policies.types import StepPlan
 from sim.kvcache import KVCache
 from sim.prefixcache import ContentTrie, PrefixCache
 from sim.request import Request
-
-UNBOUNDED = 1 << 62
+from sim.seats import Seats
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """The engine knobs that bound a step, under vLLM's names. ``kv_blocks``: blocks that can hold data."""
+    """The engine knobs that bound a step, under vLLM's names and with its defaults. ``kv_blocks``: blocks that can hold data."""
 
     max_num_seqs: int = 1024
     max_num_batched_tokens: int = 8192
     block_size: int = 16
     kv_blocks: int = 1 << 20
     long_prefill_token_threshold: int = 0
+    enable_chunked_prefill: bool = True
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    watermark: float = 0.0
+    scheduler_reserve_full_isl: bool = True
+
+    @property
+    def watermark_blocks(self) -> int:
+        """Blocks kept free when a request is admitted beside others; a share of all blocks, the null block included."""
+        return int(self.watermark * (self.kv_blocks + 1))
 
 
-class Scheduler:
+class Scheduler(Seats):
     """The requests of one engine and the batch of its next step.
 
     After ``schedule(plan)``: ``chunks`` is the list of (request, prompt tokens) to prefill, ``decode_seqs`` and
@@ -46,17 +56,11 @@ class Scheduler:
 
     __slots__ = (
         "_budget",
-        "_finishes",
         "_plain",
         "_plan",
         "always_scan",
-        "broken",
         "chunks",
-        "composition",
-        "decode_context",
-        "decode_seqs",
         "finished",
-        "kv",
         "limits",
         "pending_prefill_tokens",
         "preempted",
@@ -64,33 +68,19 @@ class Scheduler:
         "prefill_tokens",
         "prefix",
         "running",
-        "sitting_out",
         "started",
-        "step",
-        "step_now",
         "waiting",
     )
 
     def __init__(self, limits: EngineLimits, *, trie: ContentTrie | None = None, always_scan: bool = False) -> None:
         """``trie``: names of prompt content; given, prefix caching is on."""
+        super().__init__(KVCache(limits.kv_blocks, limits.block_size))
         self.limits = limits
-        self.kv = KVCache(limits.kv_blocks, limits.block_size)
         self.prefix = None if trie is None else PrefixCache(limits.kv_blocks, limits.block_size, trie)
         self.always_scan = always_scan
         self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}
-        """In order of admission; the last one is the first to be preempted."""
-        self.step = 0
-        """Steps carried out."""
-        self.step_now: Callable[[], int] = lambda: self.step
-        """Steps carried out at the present moment; the engine, which knows the time, replaces it."""
-        self.decode_seqs = 0
-        self.decode_context = 0
-        """KV tokens that the seated requests will read in the next step, their own new token included."""
-        self.composition = 0
-        """Changes whenever a seat is taken or left."""
-        self.sitting_out = 0
-        """Running requests in their decode phase that have no seat."""
+        """In order of admission."""
         self.pending_prefill_tokens = 0
         self.chunks: list[tuple[Request, int]] = []
         self.prefill_tokens = 0
@@ -101,20 +91,40 @@ class Scheduler:
         """Requests that the last ``advance`` gave their first token."""
         self.finished: list[Request] = []
         """Requests that the last ``advance`` completed."""
-        self.broken: list[tuple[Request, int, int]] = []
-        """Unbroken runs of tokens that ended before their request did: (request, first step, last step)."""
         self._plan: StepPlan | None = None
         self._plain = False
         self._budget = 0
-        self._finishes: list[tuple[int, int, Request]] = []
 
     def add(self, request: Request) -> None:
         """Queue a new request."""
         request.scheduler = self
         if self.prefix is not None:
             self.prefix.enter(request)
-        self.waiting.append(request)
+        self._queue(request, last=True)
         self.pending_prefill_tokens += request.prompt_tokens
+
+    def abort(self, request: Request) -> None:
+        """Drop a request between two steps, wherever it is."""
+        if request in self.running:
+            self._leave_seat(request)
+            if request.decoding:
+                self.sitting_out -= 1
+            else:
+                self.pending_prefill_tokens -= request.goal - request._computed
+            self._free(request, returns=False)
+            del self.running[request]
+        else:
+            self.waiting.remove(request)
+            self.pending_prefill_tokens -= request.goal
+
+    def _queue(self, request: Request, *, last: bool) -> None:
+        """To the queue's end or head; under the priority policy to its place."""
+        if self.limits.scheduling_policy == "priority":
+            insort(self.waiting, request, key=Request.urgency)
+        elif last:
+            self.waiting.append(request)
+        else:
+            self.waiting.appendleft(request)
 
     # --- planning a step ----------------------------------------------------------------------------------------------
 
@@ -170,6 +180,7 @@ class Scheduler:
         kv = self.kv
         threshold = self._prefill_threshold()
         order = list(self.running)
+        granted: dict[Request, int] = {}
         turn = 0
         while turn < len(order) and budget > 0:
             request = order[turn]
@@ -186,13 +197,18 @@ class Scheduler:
             computed = request.prompt_tokens + self.step - request.base - 1 if request.seated else request._computed
             need = kv.blocks_for(computed + tokens) - kv.blocks_for(computed)
             while need > kv.free:
-                victim = order.pop()
-                self._preempt(victim)
+                place = self._victim(order)
+                victim = order.pop(place)
+                turn -= place < turn
+                taken = self._withdraw(victim, granted)
+                budget += taken
+                self._preempt(victim, taken)
                 if victim is request:
                     break
             if request not in self.running:
                 break
             budget -= tokens
+            granted[request] = tokens
             if request.decoding:
                 self._take_seat(request, self.step)
                 kv.used += need
@@ -206,34 +222,58 @@ class Scheduler:
             self._admit(plan, budget)
         return self.decode_seqs > 0 or bool(self.chunks)
 
+    def _victim(self, order: Sequence[Request]) -> int:
+        """Who is preempted: the last to be admitted, or under the priority policy the least urgent."""
+        if self.limits.scheduling_policy == "fcfs":
+            return len(order) - 1
+        return max(range(len(order)), key=lambda place: (order[place].priority, order[place].arrival_s))
+
+    def _withdraw(self, request: Request, granted: dict[Request, int]) -> int:
+        """Take back what ``request`` was granted in this step; the tokens."""
+        tokens = granted.pop(request, 0)
+        if tokens and not request.decoding:
+            self.chunks.remove((request, tokens))
+            self.prefill_tokens -= tokens
+            self.prefill_attention -= tokens * (request._computed + 0.5 * tokens)
+        return tokens
+
     def _admit(self, plan: StepPlan, budget: int) -> None:
         """Waiting requests, in order, while there are budget, seats and blocks."""
         waiting, running, kv = self.waiting, self.running, self.kv
         max_seqs = self.limits.max_num_seqs
         caps = plan.caps
+        limits = self.limits
         threshold = self._prefill_threshold()
         held: list[Request] = []
         while waiting and budget > 0 and len(running) < max_seqs:
             request = waiting[0]
             tokens = request.goal
             need = kv.blocks_for(tokens)
+            spare = limits.watermark_blocks if running else 0
             if self.prefix is not None:
                 matched = self.prefix.match(request)
                 found = matched[-1][2] if matched else 0
                 idle = sum(end - first for run, first, end in matched if run.refs == 0)
                 need -= found - idle
                 tokens -= found * kv.block_tokens
-            if need > kv.total - kv.used:
+            ahead = tokens
+            if limits.scheduler_reserve_full_isl and need + spare > kv.total - kv.used:
                 break
             if 0 < threshold < tokens:
                 tokens = threshold
             if tokens > budget:
+                if not limits.enable_chunked_prefill:
+                    break
                 tokens = budget
             if caps is not None:
                 tokens = min(tokens, caps.get(request.id, tokens))
                 if tokens == 0:
                     held.append(waiting.popleft())
                     continue
+            if not limits.scheduler_reserve_full_isl:
+                later = kv.blocks_for(request.goal) - kv.blocks_for(request.goal - ahead + tokens)
+                if need - later + spare > kv.total - kv.used:
+                    break
             if self.prefix is not None and matched:
                 self.prefix.hold(request, matched)
                 kv.used += idle
@@ -273,78 +313,29 @@ class Scheduler:
         self.running = dict.fromkeys(sorted(self.running, key=lambda r: rank.get(r.id, last)))
         self.waiting = deque(sorted(self.waiting, key=lambda r: rank.get(r.id, last)))
 
-    def _preempt(self, request: Request) -> None:
-        """Recompute later: the request loses its KV and goes to the head of the queue."""
+    def _preempt(self, request: Request, granted: int = 0) -> None:
+        """Recompute later: the request loses its KV and goes to the head of the queue.
+
+        ``granted``: tokens that it had in this very step; their blocks are there, and findable, though nothing was computed.
+        """
         self._leave_seat(request)
         if request.decoding:
             self.sitting_out -= 1
             request.decoding = False
+            request.blocks = self.kv.blocks_for(request._computed + granted)
         else:
             self.pending_prefill_tokens -= request.goal - request._computed
+        request._computed += granted
         self._free(request, returns=True)
         request._computed = 0
         request.goal = request.prompt_tokens + request._generated
         request.preemptions += 1
         self.pending_prefill_tokens += request.goal
         del self.running[request]
-        self.waiting.appendleft(request)
+        self._queue(request, last=False)
         self.preempted += 1
 
-    # --- seats --------------------------------------------------------------------------------------------------------
-
-    def _take_seat(self, request: Request, first_emission: int) -> None:
-        """``request`` decodes in every step from the next one on. ``first_emission``: the step of the first token of this run."""
-        if request.seated:
-            return
-        if request.decoding:
-            self.sitting_out -= 1
-        step = self.step
-        self.composition += 1
-        request.seated = request.decoding = True
-        request.base = base = step - request._generated
-        request.segment_from = first_emission
-        request.finish_step = finish = base + request.true_output_tokens
-        heappush(self._finishes, (finish, request.id, request))
-        kv = self.kv
-        kv.phases[(base + 1 - request.prompt_tokens) % kv.block_tokens] += 1
-        kv.seated += 1
-        self.decode_seqs += 1
-        self.decode_context += request.prompt_tokens + request._generated
-
-    def _leave_seat(self, request: Request) -> None:
-        """``request`` sits out from the next step on and keeps its KV. It may hold a seat or not."""
-        if not request.seated:
-            return
-        self._vacate(request, self.step)
-        self.sitting_out += 1
-        if self.step > request.segment_from:
-            self.broken.append((request, request.segment_from, self.step - 1))
-
-    def _vacate(self, request: Request, step: int) -> None:
-        self.composition += 1
-        generated = step - request.base
-        tokens = request.prompt_tokens + generated
-        kv = self.kv
-        kv.phases[(request.base + 1 - request.prompt_tokens) % kv.block_tokens] -= 1
-        kv.seated -= 1
-        self.decode_seqs -= 1
-        self.decode_context -= tokens
-        request.seated = False
-        request._generated = generated
-        request._computed = tokens - 1
-        request.blocks = kv.blocks_for(tokens - 1)
-
     # --- carrying a batch out -----------------------------------------------------------------------------------------
-
-    def next_finish(self) -> int:
-        """The step count at which the first seated request completes."""
-        finishes = self._finishes
-        while finishes:
-            step, _, request = finishes[0]
-            if request.seated and request.finish_step == step:
-                return step
-            heappop(finishes)
-        return UNBOUNDED
 
     def horizon(self) -> int:
         """For how many steps the batch just scheduled would be scheduled again, unchanged, if nothing arrived."""

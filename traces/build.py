@@ -177,6 +177,7 @@ def _classified(workload: Workload, entry: parts.Entry, scenario: Scenario) -> W
         offline=entry.offline,
         slo=(entry.slo or parts.Objective()).slo(),
         expected_output_tokens=expected,
+        priority=entry.priority,
     )
     if entry.slo_mix is None:
         return with_class(workload, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from traces.arrow import truths
 from traces.record import Record
 from traces.slices import Floats
+from traces.stationarity import crowd_growth, filling_s, first_wave_s, queue_growth
 from traces.tables import codes, floats
 from traces.usage import engine_knobs
 from traces.verdicts import TOLERANCE_S, judge
@@ -23,8 +25,7 @@ KV_FULL = 0.95
 """Share of KV memory in use from which a waiting request is taken to wait for memory."""
 UNFINISHED = 0.01
 """Share of unfinished requests from which their censored latencies distort percentiles."""
-_GROWTH = 0.02
-_GROWTH_REQUESTS = 10
+_EMPTYING = 0.1
 _NEGLIGIBLE = 0.05
 
 
@@ -52,37 +53,66 @@ def _found(record: Record, summary: Summary) -> Iterator[str]:
             f"{left:,} of {total:,} measured online requests were unfinished when the run ended: they count as misses, and their "
             f"latencies are missing from the percentiles; run longer, or end the measured window earlier"
         )
-    gone = [names.index(name) for name in ("shed", "failed") if name in names]
+    refused = np.isin(outcome, [names.index(name) for name in ("shed", "failed") if name in names])
     scheduled = arrival + floats(requests, "queue_s")
-    counted = online & ~(np.isin(outcome, gone) & np.isnan(scheduled))
-    growth = queue_growth(arrival[counted], scheduled[counted], end_s)
-    if growth is not None:
-        yield (
-            f"the queue was still growing at the end ({growth[0]:,.0f}, then {growth[1]:,.0f} requests waiting, early and late in "
-            f"the second half): the fleet is overloaded, and percentiles, which depend on how long it ran, mean nothing"
-        )
+    counted = online & ~(refused & np.isnan(scheduled))
+    gone = arrival + floats(requests, "e2e_s")
+    course = _Online(arrival[counted], scheduled[counted], gone[counted], ~refused[counted])
+    yield from _course(course, start_s, end_s, float(record.manifest["end_s"]))
     if offered < 100:
         yield f"only {offered:g} requests were measured: too few for a p99"
 
 
-def queue_growth(arrival_s: Floats, scheduled_s: Floats, end_s: float) -> tuple[float, float] | None:
-    """Requests waiting in the first and the last quarter of the second half of the arrivals, if a queue builds up; else ``None``.
+@dataclass(frozen=True, slots=True)
+class _Online:
+    """Requests that someone waits for and that were not turned away. NaN = never. ``finishing``: not given up on the way."""
 
-    A queue builds up if it is longer in each quarter than in the one before and gains more than 2 % of the arrivals, and more
-    than ten requests. ``scheduled_s``: NaN = never.
-    """
-    arrivals = np.sort(arrival_s[arrival_s <= end_s])
-    if not len(arrivals):
-        return None
-    middle, last = (arrivals[0] + arrivals[-1]) / 2, arrivals[-1]
-    times = np.linspace(middle, last, 33)[1:]
-    waiting = np.searchsorted(arrivals, times, "right") - np.searchsorted(np.sort(scheduled_s), times, "right")
-    quarters = waiting.reshape(4, 8).mean(axis=1)
-    growth = (quarters[3] - quarters[0]) * 4 / 3
-    recent = len(arrivals) - int(np.searchsorted(arrivals, middle))
-    if (np.diff(quarters) > 0).all() and growth > max(_GROWTH_REQUESTS, _GROWTH * recent):
-        return float(quarters[0]), float(quarters[3])
-    return None
+    arrival_s: Floats
+    scheduled_s: Floats
+    gone_s: Floats
+    finishing: NDArray[np.bool_]
+
+
+def _course(online: _Online, start_s: float, end_s: float, stopped_s: float) -> Iterator[str]:
+    """On how the run went in time: overload; else what of the window lies outside a steady state."""
+    arrival, gone = online.arrival_s[online.finishing], online.gone_s[online.finishing]
+    overloaded = "the fleet is overloaded, and percentiles, which depend on how long it ran, mean nothing"
+    if growth := queue_growth(online.arrival_s, online.scheduled_s, stopped_s):
+        yield (
+            f"the queue was still growing at the end ({growth[0]:,.0f}, then {growth[1]:,.0f} requests waiting, early and late in "
+            f"the second half): {overloaded}"
+        )
+        return
+    if growth := crowd_growth(arrival, gone, stopped_s):
+        yield (
+            f"ever more requests were under way ({growth[0]:,.0f}, then {growth[1]:,.0f}, early and late in the last two thirds): "
+            f"{overloaded}"
+        )
+        return
+    if wave := first_wave_s(arrival, gone):
+        if start_s < wave[1] < end_s:
+            yield (
+                f"the first {wave[0]:,} requests came all at once, as they only do when a closed loop begins, and are measured; "
+                f"leave them out: `warmup: {_tidy(wave[1])}`"
+            )
+    elif filled_s := filling_s(arrival, gone, start_s, end_s):
+        yield (
+            f"the fleet was still filling when the measured window began: until about {filled_s:.3g} s fewer requests were under "
+            f"way than later, which flatters the figures; leave that out: `warmup: {_tidy(filled_s)}`"
+        )
+    took = (gone - arrival)[(arrival >= start_s) & (arrival < end_s) & ~np.isnan(gone)]
+    if len(took) and (share := float(took.mean()) / (end_s - start_s)) > _EMPTYING:
+        yield (
+            f"a request takes {took.mean():.3g} s on average, {_percent(share)} of the measured window: many finish after the last "
+            f"arrival, in a fleet that empties, which flatters the figures; run longer"
+        )
+
+
+def _tidy(seconds: float) -> str:
+    """A round number of seconds, not less."""
+    unit = 10.0 ** math.floor(math.log10(max(seconds, 1.0)))
+    step = unit / 2 if unit > 1 else 1.0
+    return f"{math.ceil(seconds / step) * step:g}s"
 
 
 def binding(record: Record, summary: Summary) -> str:

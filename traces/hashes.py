@@ -75,6 +75,7 @@ def hash_trace(workload: Workload) -> str:
             slo.tpot_s,
             slo.e2e_s,
             klass.expected_output_tokens,
+            klass.priority,
         ]
         digest.update(canonical_json(meaning).encode())
     return digest.hexdigest()

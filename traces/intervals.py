@@ -70,8 +70,8 @@ def ratio_of_samples(y: Floats, x: Floats, n: int | None = None) -> Estimate:
     """Σy / Σx of samples in time order: a mean of y / x with weights x. ``n``: samples to report, if each stands for several."""
     if len(x) == 0:
         return UNKNOWN
-    starts = _starts(len(x))
-    return ratio(np.add.reduceat(y, starts), np.add.reduceat(x, starts), len(x) if n is None else n)
+    at = starts(len(x))
+    return ratio(np.add.reduceat(y, at), np.add.reduceat(x, at), len(x) if n is None else n)
 
 
 def ratio(numerators: Floats, denominators: Floats, n: int) -> Estimate:
@@ -171,14 +171,35 @@ def students_t(degrees: float) -> float:
     return float(np.exp(np.interp(-1 / degrees, -1 / _T_DEGREES, np.log(_T_VALUES))))
 
 
-def _starts(n: int) -> NDArray[np.int64]:
+def error_of_sum(residuals: Floats) -> tuple[float, float]:
+    """Standard error of the sum of residuals of batches in time order, and its degrees of freedom; NaN from fewer than three."""
+    batches = len(residuals)
+    if batches < 3:
+        return math.nan, math.nan
+    squares = residuals * residuals
+    power = float(squares.sum())
+    if power <= 0:
+        return 0.0, math.inf
+    lagged = (power + 2 * float(residuals[1:] @ residuals[:-1])) * batches**2 / ((batches - 1) * (batches - 2))
+    variance = max(lagged, _LEAST_INFLATION * power * batches / (batches - 1))
+    return math.sqrt(variance), max(1.0, min(power**2 / float(squares @ squares), batches / 3))
+
+
+def rank_interval(p: float, below: NDArray[np.bool_]) -> tuple[float, float]:
+    """Woodruff's interval of ranks for quantile ``p`` of samples in time order, ``below``: those not above the estimate."""
+    _, effective, t = _effective(*_shares(below), len(below))
+    return _ranks(p, effective, t)
+
+
+def starts(n: int) -> NDArray[np.int64]:
+    """First row of each batch of ``n`` rows, for ``np.add.reduceat``."""
     batches = min(BATCHES, n)
     return np.arange(batches, dtype=np.int64) * n // batches
 
 
 def _shares(hits: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     n = len(hits)
-    bounds = [*_starts(n).tolist(), n]
+    bounds = [*starts(n).tolist(), n]
     counts = [np.count_nonzero(hits[a:b]) for a, b in itertools.pairwise(bounds)]
     return np.array(counts, np.float64), np.diff(bounds).astype(np.float64)
 
@@ -187,18 +208,11 @@ def _spread(y: Floats, x: Floats) -> tuple[float, float, float]:
     """Ratio, its standard error (NaN from fewer than three batches) and the t multiplier."""
     total = float(x.sum())
     value = float(y.sum()) / total
-    batches = len(y)
-    if batches < 3:
-        return value, math.nan, math.nan
     e = y - value * x
-    squares = e * e
-    power = float(squares.sum())
-    if power <= (1e-12 * float(np.abs(y).max(initial=0.0))) ** 2 * batches:
+    if float(e @ e) <= (1e-12 * float(np.abs(y).max(initial=0.0))) ** 2 * len(y) and len(y) >= 3:
         return value, 0.0, _Z
-    lagged = (power + 2 * float(e[1:] @ e[:-1])) * batches**2 / ((batches - 1) * (batches - 2))
-    variance = max(lagged, _LEAST_INFLATION * power * batches / (batches - 1))
-    degrees = min(power**2 / float(squares @ squares), batches / 3)
-    return value, math.sqrt(variance) / total, students_t(max(1.0, degrees))
+    error, degrees = error_of_sum(e)
+    return value, error / total, students_t(degrees)
 
 
 def _effective(y: Floats, x: Floats, n: int) -> tuple[float, float, float]:

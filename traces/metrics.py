@@ -197,7 +197,7 @@ def summarise(record: Record, verdict: str = "auto") -> Summary:
     Raises:
         ValueError: ``verdict`` is not a mode of ``traces.verdicts``.
     """
-    run = _Run(record, verdict)
+    run = Run(record, verdict)
     everyone = run.group(np.ones(len(run.arrival), bool), set(run.class_names))
     several = len(run.tier_names) > 1
     tiers = {
@@ -220,7 +220,7 @@ def summarise(record: Record, verdict: str = "auto") -> Summary:
     return dataclasses.replace(summary, binding=binding(record, summary))
 
 
-class _Run:
+class Run:
     """The record's columns as arrays, one entry per offered request, and what is worked out of them once for all groups."""
 
     def __init__(self, record: Record, verdict: str) -> None:

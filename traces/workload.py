@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RequestClass:
-    """What requests of one kind share. ``expected_output_tokens``: the prior that policies are told (never a request's truth)."""
+    """What requests of one kind share.
+
+    ``expected_output_tokens``: the prior that policies are told, never a request's truth. ``priority``: of vLLM's priority policy,
+    smaller first.
+    """
 
     name: str = "default"
     tier: str = "default"
@@ -38,6 +42,7 @@ class RequestClass:
     offline: bool = False
     slo: SLO = field(default_factory=SLO)
     expected_output_tokens: float = 256.0
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,23 @@ class Knobs:
     blocks: int
     threshold: int = 0
     prefix_caching: bool = False
+    policy: str = "fcfs"
+    watermark: float = 0.0
+    reserve: bool = True
+    chunked: bool = True
+
+    def limits(self) -> EngineLimits:
+        return EngineLimits(
+            max_num_seqs=self.max_seqs,
+            max_num_batched_tokens=self.budget,
+            block_size=self.block,
+            kv_blocks=self.blocks,
+            long_prefill_token_threshold=self.threshold,
+            enable_chunked_prefill=self.chunked,
+            scheduling_policy=self.policy,
+            watermark=self.watermark,
+            scheduler_reserve_full_isl=self.reserve,
+        )
 
 
 def plain(rng: random.Random) -> tuple[Knobs, int]:
@@ -60,7 +77,34 @@ def prefix(rng: random.Random) -> tuple[Knobs, int]:
     return replace(knobs, prefix_caching=True), longest
 
 
-FEATURES = {"plain": plain, "scarce-kv": scarce, "long-prefill-threshold": threshold, "prefix-caching": prefix}
+def priority(rng: random.Random) -> tuple[Knobs, int]:
+    """The priority policy: who is admitted, and who is preempted though it had its turn in the step."""
+    knobs, longest = rng.choice([plain, scarce, scarce, prefix])(rng)
+    return replace(knobs, policy="priority"), longest
+
+
+def watermark(rng: random.Random) -> tuple[Knobs, int]:
+    """Blocks kept free at admission, and admission by the first chunk alone."""
+    knobs, longest = rng.choice([scarce, scarce, prefix])(rng)
+    return replace(knobs, watermark=rng.choice([0.0, 0.05, 0.3]), reserve=rng.random() < 0.5), longest
+
+
+def unchunked(rng: random.Random) -> tuple[Knobs, int]:
+    """Without chunked prefill a prompt waits until the step has room for the whole of it."""
+    knobs, longest = rng.choice([plain, scarce, prefix])(rng)
+    return replace(knobs, budget=max(longest, knobs.max_seqs) + rng.randint(0, 30), threshold=0, chunked=False), longest
+
+
+FEATURES = {
+    "plain": plain,
+    "scarce-kv": scarce,
+    "long-prefill-threshold": threshold,
+    "prefix-caching": prefix,
+    "priority": priority,
+    "watermark": watermark,
+    "unchunked": unchunked,
+    "aborts": prefix,
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +113,7 @@ class Arrival:
     prompt: tuple[int, ...]
     output: int
     ids: tuple[int, ...]
+    priority: int
 
 
 def arrivals(rng: random.Random, longest: int, id_tokens: int) -> Iterator[Arrival]:
@@ -80,21 +125,20 @@ def arrivals(rng: random.Random, longest: int, id_tokens: int) -> Iterator[Arriv
         ids = tuple(rng.randrange(kinds) for _ in range(rng.randint(0, -(-prompt // id_tokens))))
         shared = [1000 * (i + 1) + j for i in ids for j in range(id_tokens)][:prompt]
         own = [2_000_000 + 1000 * id + j for j in range(prompt - len(shared))]
-        yield Arrival(id, (*shared, *own), rng.randint(1, min(most_output, longest - prompt)), ids)
+        yield Arrival(id, (*shared, *own), rng.randint(1, min(most_output, longest - prompt)), ids, rng.randint(0, 2))
 
 
 @pytest.mark.parametrize("always_scan", [False, True], ids=["fast", "scan"])
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) -> None:
     rng = random.Random(feature)
-    steps = preemptions = hits = 0
+    steps = preemptions = hits = aborts = 0
     while steps < STEPS:
         knobs, longest = FEATURES[feature](rng)
         id_tokens = rng.choice([1, 3, 4, 16, 40])
         theirs = VLLMSide(model, **vars(knobs))
-        limits = EngineLimits(knobs.max_seqs, knobs.budget, knobs.block, knobs.blocks, knobs.threshold)
         trie = ContentTrie(id_tokens) if knobs.prefix_caching else None
-        ours = Scheduler(limits, trie=trie, always_scan=always_scan)
+        ours = Scheduler(knobs.limits(), trie=trie, always_scan=always_scan)
         plan = StepPlan(knobs.budget)
         coming = list(arrivals(rng, longest, id_tokens))
         total, done = len(coming), 0
@@ -102,9 +146,17 @@ def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) ->
         while done < total:
             while coming and rng.random() < 0.4:
                 new = coming.pop(0)
-                theirs.add(new.id, new.prompt, new.output)
-                requests[new.id] = Request(new.id, RequestClass(), 0, 0.0, len(new.prompt), new.output, new.ids)
+                arrived = rng.choice([0.0, float(new.id)])
+                theirs.add(new.id, new.prompt, new.output, new.priority, arrived)
+                klass = RequestClass(priority=new.priority)
+                requests[new.id] = Request(new.id, klass, 0, arrived, len(new.prompt), new.output, new.ids)
                 ours.add(requests[new.id])
+            if feature == "aborts" and rng.random() < 0.1 and (there := [*ours.running, *ours.waiting]):
+                gone = rng.choice(there)
+                theirs.abort(gone.id)
+                ours.abort(gone)
+                done += 1
+                aborts += 1
             expected = theirs.schedule()
             ours.schedule(plan)
             assert {r.id: 1 for r in ours.running if r.seated} | {r.id: n for r, n in ours.chunks} == expected.scheduled
@@ -124,7 +176,9 @@ def test_every_step_equals_vllm(feature: str, always_scan: bool, model: Path) ->
                 done += len(finished)
                 steps += 1
                 preemptions += len(expected.preempted)
-    if feature == "scarce-kv":
-        assert preemptions > 100
+    if feature in ("scarce-kv", "priority", "watermark"):
+        assert preemptions > 50
     if feature == "prefix-caching":
         assert hits > 200
+    if feature == "aborts":
+        assert aborts > 100

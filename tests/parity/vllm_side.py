@@ -66,13 +66,17 @@ class VLLMSide:
         prefix_caching: bool = False,
         policy: str = "fcfs",
         watermark: float = 0.0,
+        reserve: bool = True,
+        chunked: bool = True,
     ) -> None:
+        model_len = MODEL_LEN if chunked else budget
         scheduler = SchedulerConfig(
             max_num_seqs=max_seqs,
             max_num_batched_tokens=max(budget, max_seqs),
             max_num_scheduled_tokens=budget,
-            max_model_len=MODEL_LEN,
-            enable_chunked_prefill=True,
+            max_model_len=model_len,
+            enable_chunked_prefill=chunked,
+            scheduler_reserve_full_isl=reserve,
             long_prefill_token_threshold=threshold,
             policy=policy,
             is_encoder_decoder=False,
@@ -83,7 +87,7 @@ class VLLMSide:
         cache.num_gpu_blocks = blocks + 1
         config = VllmConfig(
             scheduler_config=scheduler,
-            model_config=ModelConfig(model=str(model), skip_tokenizer_init=True, dtype="float16", seed=1, max_model_len=MODEL_LEN),
+            model_config=ModelConfig(model=str(model), skip_tokenizer_init=True, dtype="float16", seed=1, max_model_len=model_len),
             cache_config=cache,
             device_config=DeviceConfig("cpu"),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from traces.workload import RequestClass, Workload
 
 CLASSES = (
     RequestClass("chat", "chat", "m", slo=SLO(ttft_s=0.2, tpot_s=0.01)),
-    RequestClass("batch", "batch", "m", offline=True),
+    RequestClass("batch", "batch", "m", offline=True, priority=1),
 )
 
 
@@ -97,6 +97,8 @@ def same(a: Outcome, b: Outcome, *, exactly: bool = True) -> None:
     observe=st.sampled_from([0.0, 0.05]),
     until=st.sampled_from([float("inf"), 0.5]),
     caching=st.booleans(),
+    policy=st.sampled_from(["fcfs", "priority"]),
+    watermark=st.sampled_from([0.0, 0.2]),
 )
 @settings(max_examples=300, deadline=None)
 def test_a_run_with_leaps_equals_one_without(
@@ -112,9 +114,11 @@ def test_a_run_with_leaps_equals_one_without(
     observe: float,
     until: float,
     caching: bool,
+    policy: Literal["fcfs", "priority"],
+    watermark: float,
 ) -> None:
     """INV-LEAP: the same times to the last bit, whatever the knobs, policies, instants and memory pressure."""
-    limits = EngineLimits(seqs, budget, 4, 15 + spare, threshold)
+    limits = EngineLimits(seqs, budget, 4, 15 + spare, threshold, scheduling_policy=policy, watermark=watermark)
 
     def run(**how: Any) -> Outcome:
         return play(

@@ -63,7 +63,7 @@ class Document:
         if not equals or not all(words):
             raise InputError(f"--set {option}: names no value; write it like --set workload.chat.rate=20/s")
         keys, holder, key = self._descend(words, origin)
-        new = _parse(text, origin, in_file=False)
+        new = parse(text, origin, in_file=False)
         holder[key] = new.data
         kept = {k: place for k, place in self.places.items() if k[: len(keys)] != keys}
         opened = {keys[:end]: Place(0, origin) for end in range(1, len(keys) + 1)}
@@ -115,7 +115,7 @@ def read(path: str | Path) -> Document:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read ({reason}); name a scenario file in YAML") from None
-    document = _parse(text, name)
+    document = parse(text, name)
     if not isinstance(document.data, dict):
         found = "is empty" if document.data is None else "holds no keys at its top level"
         raise InputError(f"{name}: {found}; a scenario starts with `model:`, `fleet:` and `workload:`")
@@ -150,7 +150,12 @@ def _entry(entries: list[Any], words: list[str], where: str) -> tuple[int, int]:
     raise InputError(f"{where} has no entry `{words[0]}`; {nearest(words[0], known)}")
 
 
-def _parse(text: str, name: str, *, in_file: bool = True) -> Document:
+def parse(text: str, name: str, *, in_file: bool = True) -> Document:
+    """The document in a text: a file's, or the value of an option (``in_file`` off: places have no lines).
+
+    Raises:
+        InputError: it is not YAML, or holds what no scenario holds; one line.
+    """
     import yaml
 
     loader_type = _loader()

@@ -62,6 +62,12 @@ class Engine(Part):
         0.92, description="share of GPU memory that the engine uses"
     )
     num_gpu_blocks_override: Positive | None = Field(None, description="KV blocks per engine, in place of what fits the memory")
+    enable_chunked_prefill: Switch = Field(True, description="compute long prompts in parts, beside decodes")
+    scheduling_policy: Literal["fcfs", "priority"] = Field("fcfs", description="order of requests: as they come, or by `priority`")
+    watermark: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of KV blocks kept free when a request is admitted beside others"
+    )
+    scheduler_reserve_full_isl: Switch = Field(True, description="admit a prompt only when all of it fits the free KV blocks")
     enable_prefix_caching: Switch = Field(True, description="keep KV blocks for later prompts that begin alike")
     long_prefill_token_threshold: Annotated[Count, Field(ge=0)] = Field(
         0, description="most tokens of one prompt in a step; 0 = no limit"
@@ -73,6 +79,12 @@ class Engine(Part):
                 "max_num_batched_tokens",
                 f"is {self.max_num_batched_tokens}, less than max_num_seqs ({self.max_num_seqs}), which vLLM refuses; "
                 "raise it or lower max_num_seqs",
+            )
+        if not self.enable_chunked_prefill and (self.max_model_len is None or self.max_num_batched_tokens < self.max_model_len):
+            yield (
+                "enable_chunked_prefill",
+                f"is off, and a step of {self.max_num_batched_tokens} tokens may not hold a prompt, which vLLM refuses; set "
+                f"max_model_len to at most {self.max_num_batched_tokens}, or raise max_num_batched_tokens",
             )
         if self.max_model_len is not None and self.long_prefill_token_threshold > self.max_model_len:
             yield (

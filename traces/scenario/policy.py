@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 from policies import registry
+from traces.errors import InputError
+from traces.scenario.document import parse
 from traces.scenario.fields import Part
 from traces.units import parse_quantity
 
@@ -45,6 +47,21 @@ def _plain(value: Any) -> Any:
     """`10%` → 0.1: parameters reach policies as plain numbers."""
     quantity = parse_quantity(value) if isinstance(value, str) else None
     return value if quantity is None else quantity
+
+
+def parse_params(options: Sequence[str]) -> dict[str, Any]:
+    """Policy parameters as typed on the command line, `name=value` each, the value as it would stand in a scenario.
+
+    Raises:
+        InputError: an option has no `=`, no name, or an unreadable value.
+    """
+    params = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not equals or not name:
+            raise InputError(f"--param {option}: names no value; write it like --param choices=3")
+        params[name] = _plain(parse(text, f"--param {name}", in_file=False).data)
+    return params
 
 
 PolicyChoice = Annotated[

@@ -1,8 +1,8 @@
 """The `sweep:` part of a scenario, and the grammar of an axis, in which a field and the values that it takes are written.
 
-    workload.chat.rate=4/s..40/s:8        eight values, equally far apart, both ends included
-    engine.max_num_batched_tokens=512..8192:5log   each the same multiple of the one before
-    policy=vllm,sarathi                   a list; commas inside { }, [ ] or quotes do not count
+- `workload.chat.rate=4/s..40/s:8`: eight values, equally far apart, both ends included
+- `engine.max_num_batched_tokens=512..8192:5log`: each the same multiple of the one before
+- `policy=vllm,sarathi`: a list; commas inside { }, [ ] or quotes do not count
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from traces.errors import InputError
+from traces.scenario.document import parse
 from traces.scenario.fields import Count, Part
 
 MOST_VALUES = 10_000
@@ -157,22 +158,34 @@ class Sweep(Part):
     vary: dict[str, Values] = Field(description="field → values: a list, or a range such as 4/s..40/s:8")
     seeds: Annotated[Count, Field(ge=1, le=MOST_VALUES)] = Field(1, description="runs of each point, with the seeds from `seed` on")
 
-    _NAMES_A_CLASS: ClassVar = re.compile(r"[\w.]+:\w")
-
     @field_validator("vary")
     @classmethod
     def _imports_nothing(cls, vary: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """As in `policy:`, a scenario from a stranger cannot make us import a module."""
         for key, values in vary.items():
-            if key.split(".")[0].strip() == "policy" and any(map(cls._NAMES_A_CLASS.search, values)):
+            if key.strip().startswith("policy") and any(":" in word for value in values for word in _words(key, value)):
                 raise ValueError(
-                    f"{key}: a file cannot name a class to import; name installed policies, or pass it with --vary {key}=module:Class"
+                    f"{key}: a file cannot name a class to import; name installed policies, or give it on the command line "
+                    f"as --vary {key}=module:Class"
                 )
         return vary
 
     def axes(self, folder: Path) -> list[Axis]:
         """``folder``: of the scenario file, from which the paths of trace files count."""
         return [Axis(key, _located(key, values, folder)) for key, values in self.vary.items()]
+
+
+def _words(key: str, value: str) -> Iterator[str]:
+    """Every text in a value, as YAML reads it."""
+    nodes = [parse(value, key, in_file=False).data]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Mapping):
+            nodes += [*node.keys(), *node.values()]
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, str):
+            yield node
 
 
 def _located(key: str, values: tuple[str, ...], folder: Path) -> tuple[str, ...]:

@@ -258,6 +258,7 @@ class Entry(Part):
         None, description="stop after so many; default: as many as the trace has"
     )
     offline: Switch = Field(False, description="batch work that nobody waits for")
+    priority: Count = Field(0, description="under `scheduling_policy: priority`; smaller is served first")
     tier: str | None = Field(None, min_length=1, description="SLO tier; default: the entry's name")
     slo: Objective | None = Field(None, description="latency objectives: ttft, tpot, e2e")
     slo_mix: Annotated[tuple[Arm, ...], NotEmpty] | None = Field(

@@ -1,0 +1,116 @@
+"""Every figure by name. A figure's module is imported when the figure is asked for, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from figures.frame import Figure
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from figures.frame import Produced
+
+_FIGURES: Mapping[str, str] = {
+    "router-attainment": "figures.baselines:RouterAttainment",
+    "budget-pareto": "figures.baselines:BudgetPareto",
+}
+
+EVERY = "all"
+LIST = "list"
+"""Words that the command line takes in place of names."""
+
+_STYLES = {"agrees": "green", "differs": "bold red", "cannot tell": "yellow", "not comparable": "dim"}
+
+
+def names() -> list[str]:
+    """All figures, in the order in which ``all`` makes them."""
+    return list(_FIGURES)
+
+
+def figure(name: str) -> Figure:
+    """The figure of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in _FIGURES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, _FIGURES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_FIGURES)}, or say {EVERY}"
+        raise InputError(f"figure {name}: there is none; {hint}")
+    module, _, attribute = _FIGURES[name].partition(":")
+    made: Figure = getattr(import_module(module), attribute)()
+    return made
+
+
+def chosen(words: Sequence[str]) -> list[Figure]:
+    """The figures that the words name, each once; ``all`` among them means all.
+
+    Raises:
+        InputError: one of them names none; one line for each.
+    """
+    found, faults = [], []
+    for word in dict.fromkeys(names() if EVERY in words else words):
+        try:
+            found.append(figure(word))
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(*faults)
+    return found
+
+
+def listing() -> list[dict[str, Any]]:
+    """Name, title, source and expectations of every figure, as plain data."""
+    return [
+        {
+            "figure": made.name,
+            "title": made.title,
+            "source": str(made.source),
+            "expected": [{"quantity": e.quantity, "paper": e.paper, "source": e.source} for e in made.expected],
+        }
+        for made in map(figure, names())
+    ]
+
+
+def print_listing(console: Console) -> None:
+    """One figure per line, and how to make them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for made in map(figure, names()):
+        table.add_row(Text(made.name), Text(made.title))
+    console.print(table)
+    console.print("\ntwinserve figures NAME… makes them, twinserve figures all makes every one.", style="dim", highlight=False)
+
+
+def print_produced(made: Produced, console: Console) -> None:
+    """What a figure found against what its paper says, then where its files are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(made.title, style="bold"))
+    if made.rows:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for heading in ("quantity", "paper", "ours (95 %)", "verdict"):
+            table.add_column(heading)
+        for row in made.rows:
+            verdict = Text(row.verdict.value, style=_STYLES[row.verdict.value])
+            table.add_row(Text(row.quantity), Text(row.paper), Text(row.ours.text(), no_wrap=True), verdict)
+        console.print(table)
+    console.print(Text(_files(str(path) for path in made.files), "dim"), soft_wrap=True)
+
+
+def _files(paths: Iterable[str]) -> str:
+    """``folder/name.csv .json .md …`` for files that differ in their endings."""
+    ordered = sorted(paths)
+    stem = ordered[0].partition(".csv")[0].partition(".caption")[0]
+    return stem + " ".join(path.removeprefix(stem) for path in ordered)

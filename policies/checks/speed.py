@@ -1,0 +1,93 @@
+"""What a decision costs, measured against a plain reference in the same run, so that a slow machine is not the policy's fault."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from policies.checks.finding import Check, Finding, Level
+from policies.checks.purity import PURE
+from policies.checks.sight import SIGHT
+from policies.checks.stories import crowd
+from policies.checks.subject import Subject
+from policies.registry import METHOD
+from policies.routers import JoinShortestQueue
+from policies.types import EngineView, StepPlan
+
+_SIZES = {"router": (64, 512), "batcher": (256, 2048)}
+_WHAT = {"router": "engines", "batcher": "running requests"}
+_ROUNDS = 15
+_BATCH_S = 2e-4
+_SLOW, _TOO_SLOW = 50.0, 1000.0
+_STEEP = 24.0  # of 8 times the size; 8 is linear, 64 quadratic
+
+_WHY = (
+    "A router is asked for every request, a batcher between any two steps of an engine, where the GPU waits: the simulator makes "
+    "some hundred thousand decisions per minute, and production has well under a millisecond for one."
+)
+_INSTEAD = (
+    "Look at every engine (or request) once per decision; keep sums and indexes in the policy, and bring them up to date by what "
+    "has changed; sort only what is near the top."
+)
+
+
+class _InOrder:
+    """The reference for batchers: one look at every request."""
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        waited = sum(request.prompt_tokens - request.prefilled_tokens for request in (*engine.running, *engine.waiting))
+        return StepPlan(max(1, min(engine.max_batched_tokens, waited)), reason="all that is there")
+
+
+def _run(subject: Subject) -> Iterator[Finding]:
+    small, large = _SIZES[subject.point]
+    reference: Any = JoinShortestQueue() if subject.point == "router" else _InOrder()
+    cost, plain = _medians(subject, reference, small)
+    ratio = cost / plain
+    name = "join-shortest-queue" if subject.point == "router" else "one look at every request"
+    measured = f"{_time(cost)} per decision at {small} {_WHAT[subject.point]}, {ratio:.2g} × {name} ({_time(plain)})"
+    growth = _medians(subject, reference, large)[0] / cost if ratio < _TOO_SLOW else 0.0
+    if ratio >= _TOO_SLOW:
+        yield Finding("speed", Level.ERROR, measured, _WHY, _INSTEAD)
+    elif ratio >= _SLOW:
+        yield Finding("speed", Level.WARNING, measured, _WHY, _INSTEAD)
+    elif growth > _STEEP and ratio > 1:
+        what = f"{measured}; {growth:.0f} times that at {large}, 8 times as many"
+        yield Finding("speed", Level.WARNING, what, _WHY, _INSTEAD)
+    else:
+        yield Finding("speed", Level.INFO, measured)
+
+
+def _medians(subject: Subject, reference: Any, size: int) -> tuple[float, float]:
+    """Seconds per decision of the policy and of the reference, measured in turns."""
+    (call,) = crowd(subject.point, size).calls
+    ours, theirs = (getattr(policy, METHOD[subject.point]) for policy in (subject.build(), reference))
+    batches = [max(1, int(_BATCH_S / _seconds(decide, call, 1))) for decide in (ours, theirs)]
+    rounds: list[list[float]] = [[], []]
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(_ROUNDS):
+            for decide, batch, taken in zip((ours, theirs), batches, rounds, strict=True):
+                taken.append(_seconds(decide, call, batch))
+    finally:
+        if enabled:
+            gc.enable()
+    return median(rounds[0]), median(rounds[1])
+
+
+def _seconds(decide: Any, call: tuple[Any, ...], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        decide(*call)
+    return max(time.perf_counter() - began, 1e-9) / times
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+
+
+CHECK = Check("speed", "decides fast enough", _run, after=("parameters", *PURE, *SIGHT, "survival"))

@@ -1,0 +1,189 @@
+"""The decision log: what was decided, why, and on which view, as one JSON-able mapping per decision. The same in both worlds.
+
+A log is a pair of wrappers: the world asks the policy through them and neither of the two knows. ``Full`` keeps enough for a fresh
+policy object to decide again (``policies.redecide``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from policies.latency import LatencyModel
+from policies.noting import NotedEngine, NotedFleet, NotedRequest
+from policies.protocols import Batcher, Router
+from policies.types import Assign, EngineView, FleetView, RequestView, Routing, StepPlan
+
+
+class DecisionLog(Protocol):
+    """Takes note of decisions as they are made."""
+
+    def router(self, router: Router) -> Router:
+        """The same router, under observation."""
+
+    def batcher(self, engine: str, batcher: Batcher) -> Batcher:
+        """The same batcher of the engine with that id, under observation."""
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]: ...
+
+
+class Summary:
+    """Counts decisions by kind and reason: one line each, with the first and the last time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, str], list[float]] = {}
+
+    def router(self, router: Router) -> Router:
+        def note(_: RequestView, fleet: FleetView, decision: Routing) -> None:
+            self._count("router", decision, fleet.now_s)
+
+        return _Routed(router, note)
+
+    def batcher(self, engine: str, batcher: Batcher) -> Batcher:
+        def note(view: EngineView, plan: StepPlan) -> None:
+            self._count("batcher", plan, view.now_s)
+
+        return _Batched(batcher, note)
+
+    def _count(self, point: str, decision: Routing | StepPlan, now_s: float) -> None:
+        key = (point, type(decision).__name__, decision.reason)
+        entry = self._counts.get(key)
+        if entry is None:
+            self._counts[key] = [1, now_s, now_s]
+        else:
+            entry[0] += 1
+            entry[2] = now_s
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for (point, kind, reason), (count, first, last) in self._counts.items():
+            yield {"point": point, "decision": kind, "reason": reason, "count": int(count), "first_s": first, "last_s": last}
+
+
+class Full:
+    """Keeps every decision with the view that it was made on: all numbers of it, and what else the policy read.
+
+    An entry of point ``latency`` stands before the first decision that read a latency model: its index, by which views refer to
+    it, and its fingerprint.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Mapping[str, Any]] = []
+        self._models: list[LatencyModel] = []
+
+    def router(self, router: Router) -> Router:
+        return _FullRouter(router, self)
+
+    def batcher(self, engine: str, batcher: Batcher) -> Batcher:
+        return _FullBatcher(engine, batcher, self)
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        self._entries.append(entry)
+
+    def engine(self, engine: NotedEngine) -> dict[str, Any]:
+        """What is logged of an engine's view."""
+        data = engine.data()
+        if (model := engine.latency_read) is not None:
+            data["latency"] = self._index(model)
+        return data
+
+    def _index(self, model: LatencyModel) -> int:
+        for index, known in enumerate(self._models):
+            if known is model:
+                return index
+        fingerprint = getattr(model, "fingerprint", None)
+        facts = None if fingerprint is None else fingerprint.to_dict()
+        self.add({"point": "latency", "latency": len(self._models), "kind": type(model).__name__, "fingerprint": facts})
+        self._models.append(model)
+        return len(self._models) - 1
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._entries)
+
+
+def decision_log(level: str) -> Summary | Full | None:
+    """The log for a level: off | summary | full."""
+    return {"off": lambda: None, "summary": Summary, "full": Full}[level]()
+
+
+def routing_data(decision: Routing, engines: Sequence[EngineView]) -> dict[str, Any]:
+    """A routing decision as JSON-able data; ``engines`` are those of the view that it was made on."""
+    data: dict[str, Any] = {"decision": type(decision).__name__, "reason": decision.reason}
+    if isinstance(decision, Assign):
+        data["engine"] = decision.engine
+        data["scores"] = decision.named_scores(engines)
+    return data
+
+
+def plan_data(plan: StepPlan) -> dict[str, Any]:
+    """A step plan as JSON-able data; ``valid_steps`` is "inf" for a plan that stands until something changes."""
+    steps = plan.valid_steps
+    return {
+        "decision": type(plan).__name__,
+        "reason": plan.reason,
+        "token_budget": plan.token_budget,
+        "order": None if plan.order is None else list(plan.order),
+        "caps": None if plan.caps is None else {str(id): tokens for id, tokens in plan.caps.items()},
+        "preempt": list(plan.preempt),
+        "valid_steps": "inf" if steps == math.inf else steps,
+    }
+
+
+class _FullRouter:
+    __slots__ = ("_log", "_router")
+
+    def __init__(self, router: Router, log: Full) -> None:
+        self._router = router
+        self._log = log
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        offered, seen, log = NotedRequest(request), NotedFleet(fleet), self._log
+        decision = self._router.route(offered, seen)
+        entry = {"point": "router", **routing_data(decision, fleet.engines), "now_s": fleet.now_s}
+        entry["request"] = offered.data(prefix=True)
+        entry["engines"] = list(map(log.engine, seen.engines))
+        if (held := seen.held_data()) is not None:
+            entry["held"] = held
+        log.add(entry)
+        return decision
+
+
+class _FullBatcher:
+    __slots__ = ("_batcher", "_engine", "_log")
+
+    def __init__(self, engine: str, batcher: Batcher, log: Full) -> None:
+        self._engine = engine
+        self._batcher = batcher
+        self._log = log
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        seen, log = NotedEngine(engine), self._log
+        plan = self._batcher.plan(seen)
+        log.add({"point": "batcher", "engine": self._engine, **plan_data(plan), "now_s": engine.now_s, "view": log.engine(seen)})
+        return plan
+
+
+class _Routed:
+    __slots__ = ("_note", "_router")
+
+    def __init__(self, router: Router, note: Callable[[RequestView, FleetView, Routing], None]) -> None:
+        self._router = router
+        self._note = note
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        decision = self._router.route(request, fleet)
+        self._note(request, fleet, decision)
+        return decision
+
+
+class _Batched:
+    __slots__ = ("_batcher", "_note")
+
+    def __init__(self, batcher: Batcher, note: Callable[[EngineView, StepPlan], None]) -> None:
+        self._batcher = batcher
+        self._note = note
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        plan = self._batcher.plan(engine)
+        self._note(engine, plan)
+        return plan

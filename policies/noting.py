@@ -1,0 +1,112 @@
+"""Views that note what a policy reads of them, so that a decision log holds all that a decision rests on, and no more.
+
+Numbers are cheap and always logged. An engine's requests, their prefix blocks, the believed latency and what the router holds are
+logged only for decisions that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from policies.latency import LatencyModel
+from policies.types import EngineView, FleetView, RequestView
+from policies.views import FUTURE, engine_data, request_data
+
+
+class NotedRequest:
+    """A ``RequestView`` that notes whether its prefix blocks, or (by an oracle) its future, were read."""
+
+    __slots__ = ("_foretold", "_prefix", "_view")
+
+    def __init__(self, view: RequestView) -> None:
+        self._view = view
+        self._prefix = self._foretold = False
+
+    @property
+    def prefix_blocks(self) -> Sequence[int]:
+        self._prefix = True
+        return self._view.prefix_blocks
+
+    def __getattr__(self, name: str) -> Any:
+        if name == FUTURE:
+            self._foretold = True
+        return getattr(self._view, name)
+
+    def data(self, *, prefix: bool = False) -> dict[str, Any]:
+        """``request_data``, with the prefix blocks if they were read or are asked for."""
+        data = request_data(self._view, prefix=prefix or self._prefix)
+        if self._foretold:
+            data[FUTURE] = getattr(self._view, FUTURE)
+        return data
+
+
+class NotedEngine:
+    """An ``EngineView`` that notes which of its sequences were read, and whether its latency model was."""
+
+    __slots__ = ("_latency", "_running", "_view", "_waiting")
+
+    def __init__(self, view: EngineView) -> None:
+        self._view = view
+        self._running: list[NotedRequest] | None = None
+        self._waiting: list[NotedRequest] | None = None
+        self._latency: LatencyModel | None = None
+
+    @property
+    def running(self) -> Sequence[RequestView]:
+        if self._running is None:
+            self._running = list(map(NotedRequest, self._view.running))
+        return self._running
+
+    @property
+    def waiting(self) -> Sequence[RequestView]:
+        if self._waiting is None:
+            self._waiting = list(map(NotedRequest, self._view.waiting))
+        return self._waiting
+
+    @property
+    def latency(self) -> LatencyModel:
+        self._latency = self._view.latency
+        return self._latency
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    @property
+    def latency_read(self) -> LatencyModel | None:
+        """The latency model, if it was read."""
+        return self._latency
+
+    def data(self) -> dict[str, Any]:
+        """``engine_data``, with the sequences that were read."""
+        data = engine_data(self._view)
+        if self._running is not None:
+            data["running"] = [request.data() for request in self._running]
+        if self._waiting is not None:
+            data["waiting"] = [request.data() for request in self._waiting]
+        return data
+
+
+class NotedFleet:
+    """A ``FleetView`` of noted engines."""
+
+    __slots__ = ("_held", "_view", "engines")
+
+    def __init__(self, view: FleetView) -> None:
+        self._view = view
+        self._held: list[NotedRequest] | None = None
+        self.engines = list(map(NotedEngine, view.engines))
+
+    @property
+    def now_s(self) -> float:
+        return self._view.now_s
+
+    @property
+    def held(self) -> Sequence[RequestView]:
+        if self._held is None:
+            self._held = list(map(NotedRequest, self._view.held))
+        return self._held
+
+    def held_data(self) -> list[dict[str, Any]] | None:
+        """The held requests, if they were read."""
+        return None if self._held is None else [request.data() for request in self._held]

@@ -1,0 +1,136 @@
+"""Re-deciding: a fresh policy object, fed the calls of a decision log, must decide the same, byte for byte.
+
+This is what parity between the worlds means, how a policy's state is rebuilt anywhere, and how any single decision of a run is
+looked into afterwards: replay up to it, and stop there with a debugger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from policies import registry
+from policies.decisionlog import plan_data, routing_data
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency, LatencyModel
+from policies.views import NOT_HELD, Engine, Fleet, Request
+
+_KEPT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A logged decision and what the fresh object decided in its place, both as canonical JSON.
+
+    ``index``: of the decision within the log. ``who``: whom it was made for, such as ``request 12`` or ``engine e0``.
+    """
+
+    index: int
+    point: str
+    who: str
+    now_s: float
+    logged: str
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redecision:
+    """The outcome: how many ``decisions`` were made again, how many of them ``differ``, and the first few that do.
+
+    ``policies``: the fresh objects as the log left them, by ``router`` and by the ids of the engines whose batchers they are.
+    """
+
+    decisions: int
+    differ: int
+    differences: Sequence[Difference]
+    policies: Mapping[str, Any]
+
+    @property
+    def same(self) -> bool:
+        """True when something was decided again, and all of it the same."""
+        return self.decisions > 0 and not self.differ
+
+
+def redecide(log: Iterable[Mapping[str, Any]], build: Callable[[str], Any]) -> Redecision:
+    """Feed a full decision log to fresh policy objects: one router, and one batcher per engine.
+
+    ``build``: decision point → a fresh policy object.
+
+    Raises:
+        ValueError: the log is a summary, which holds no views.
+    """
+    policies: dict[str, Any] = {}
+    models: dict[int, LatencyModel] = {}
+    found: list[Difference] = []
+    decisions = differ = 0
+    for entry in log:
+        point = entry["point"]
+        if point == "latency":
+            if entry["fingerprint"] is not None:
+                models[entry["latency"]] = FingerprintLatency(Fingerprint.from_dict(entry["fingerprint"]))
+            continue
+        if "now_s" not in entry:
+            raise ValueError("this decision log is a summary; run the scenario again with `decisions: full`")
+        key = "router" if point == "router" else str(entry["engine"])
+        if key not in policies:
+            policies[key] = build(point)
+        try:
+            decided = _DECIDE[point](policies[key], entry, models)
+        except Exception as fault:  # whatever the policy raises is its answer
+            decided = {"raised": f"{type(fault).__name__}: {fault}"}
+        logged = canonical({name: entry[name] for name in _DECISION[point] if name in entry})
+        again = canonical(decided)
+        if logged != again:
+            differ += 1
+            if len(found) < _KEPT:
+                who = f"request {entry['request']['id']}" if point == "router" else f"engine {entry['engine']}"
+                found.append(Difference(decisions, point, who, entry["now_s"], logged, again))
+        decisions += 1
+    return Redecision(decisions, differ, found, policies)
+
+
+def redecide_record(manifest: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> Redecision:
+    """Re-decide a run from its record: the policies that its manifest names, the decisions that it logged.
+
+    Raises:
+        ValueError: the log is a summary, or a policy of the run cannot be built here (``registry.PolicyError``).
+    """
+    chosen = manifest["policies"]
+
+    def build(point: str) -> Any:
+        return registry.build(point, chosen[point]["name"], chosen[point]["params"], manifest["seed"])
+
+    return redecide(log, build)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and shortest floats: equal text, equal decision."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=lambda scalar: scalar.item())
+
+
+def _route(router: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
+    now_s = entry["now_s"]
+    engines = tuple(_engine(data, now_s, models) for data in entry["engines"])
+    held = tuple(map(Request.of, entry["held"])) if "held" in entry else NOT_HELD
+    fleet = Fleet(engines, now_s, held)
+    return routing_data(router.route(Request.of(entry["request"]), fleet), engines)
+
+
+def _plan(batcher: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
+    return plan_data(batcher.plan(_engine(entry["view"], entry["now_s"], models)))
+
+
+def _engine(data: Mapping[str, Any], now_s: float, models: Mapping[int, LatencyModel]) -> Engine:
+    return Engine.of({k: v for k, v in data.items() if k != "latency"}, now_s, models.get(data.get("latency", -1), NOT_HELD))
+
+
+_DECISION: Mapping[str, Sequence[str]] = {
+    "router": ("decision", "reason", "engine", "scores"),
+    "batcher": ("decision", "reason", "token_budget", "order", "caps", "preempt", "valid_steps"),
+}
+_DECIDE: Mapping[str, Callable[[Any, Mapping[str, Any], Mapping[int, LatencyModel]], dict[str, Any]]] = {
+    "router": _route,
+    "batcher": _plan,
+}

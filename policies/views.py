@@ -1,0 +1,176 @@
+"""Views as plain, frozen data: what a policy is shown where there is no world, only values.
+
+The conformance kit makes them up, re-deciding reads them from a decision log, documentation and tests write them down. They satisfy
+the protocols of ``policies.types``, hold nothing else, and never change. ``request_data`` and ``engine_data`` turn any view, a
+live one too, into JSON-able data; ``Request.of``, ``Engine.of`` and ``Fleet.of`` turn it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Never
+
+from policies.latency import LatencyModel
+from policies.types import SLO, EngineState, EngineView, RequestView, Role
+
+
+class NotObserved(LookupError):
+    """A policy read something of a view that this view does not hold."""
+
+
+class _NotHeld(Sequence[Any]):
+    """In the place of requests, prefix blocks or a latency model that a view does not hold: any use of it is an error."""
+
+    def _refuse(self, *_: object) -> Never:
+        raise NotObserved(
+            "this view does not hold the requests, prefix blocks or latency model that are read here; "
+            "a decision log holds what was read in the call itself, so read it in the call that needs it"
+        )
+
+    __len__ = __getitem__ = __iter__ = __contains__ = __reversed__ = seconds = seconds_many = _refuse
+
+    def __repr__(self) -> str:
+        return "NOT_HELD"
+
+    def __reduce__(self) -> str:
+        return "NOT_HELD"  # copies and pickles are the same object
+
+
+NOT_HELD: Any = _NotHeld()
+NO_SLO = SLO()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A ``RequestView``."""
+
+    id: int = 0
+    model: str = "m"
+    prompt_tokens: int = 1000
+    prefix_blocks: Sequence[int] = ()
+    tier: str = "default"
+    offline: bool = False
+    slo: SLO = NO_SLO
+    arrival_s: float = 0.0
+    expected_output_tokens: float = 256.0
+    prefilled_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    first_token_s: float | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Request:
+        """The request that ``request_data`` wrote; an ``OracleRequest`` where the data tell the future."""
+        values = {**data, "slo": SLO(**data["slo"]), "prefix_blocks": NOT_HELD}
+        if "prefix_blocks" in data:
+            values["prefix_blocks"] = tuple(data["prefix_blocks"])
+        return (OracleRequest if FUTURE in data else cls)(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class OracleRequest(Request):
+    """What an ``oracle-*`` policy is shown, and no other: how many tokens the request will have generated when it is done."""
+
+    true_output_tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An ``EngineView``. ``running``, ``waiting`` and ``latency`` refuse to be read unless given; the counts stand alone."""
+
+    id: str = "e0"
+    model: str = "m"
+    running_count: int = 0
+    waiting_count: int = 0
+    pending_prefill_tokens: int = 0
+    kv_tokens_capacity: int = 100_000
+    max_batched_tokens: int = 8192
+    role: Role = Role.BOTH
+    state: EngineState = EngineState.ACTIVE
+    now_s: float = 0.0
+    as_of_s: float = 0.0
+    step: int = 0
+    step_ends_s: float = 0.0
+    kv_tokens_used: int = 0
+    block_tokens: int = 16
+    max_seqs: int = 256
+    running: Sequence[Request] = NOT_HELD
+    waiting: Sequence[Request] = NOT_HELD
+    latency: LatencyModel = field(default=NOT_HELD, compare=False)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], now_s: float, latency: LatencyModel = NOT_HELD) -> Engine:
+        """The engine that ``engine_data`` wrote, as seen at ``now_s``."""
+        values = {**data, "role": Role(data["role"]), "state": EngineState(data["state"]), "now_s": now_s, "latency": latency}
+        for name in ("running", "waiting"):
+            if name in data:
+                values[name] = tuple(map(Request.of, data[name]))
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A ``FleetView``."""
+
+    engines: Sequence[Engine] = ()
+    now_s: float = 0.0
+    held: Sequence[Request] = ()
+
+    @classmethod
+    def idle(cls, count: int, model: str = "m") -> Fleet:
+        """``count`` idle engines e0, e1, …"""
+        return cls(tuple(Engine(id=f"e{i}", model=model) for i in range(count)))
+
+
+FUTURE = "true_output_tokens"
+"""The one fact about the future that a view can hold, and only an oracle's."""
+
+_REQUEST = (
+    "id",
+    "model",
+    "tier",
+    "offline",
+    "arrival_s",
+    "prompt_tokens",
+    "expected_output_tokens",
+    "prefilled_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "first_token_s",
+)
+_ENGINE = (
+    "id",
+    "model",
+    "role",
+    "state",
+    "as_of_s",
+    "step",
+    "step_ends_s",
+    "running_count",
+    "waiting_count",
+    "pending_prefill_tokens",
+    "kv_tokens_used",
+    "kv_tokens_capacity",
+    "block_tokens",
+    "max_seqs",
+    "max_batched_tokens",
+)
+_request_values = attrgetter(*_REQUEST)
+_engine_values = attrgetter(*_ENGINE)
+
+
+def request_data(request: RequestView, *, prefix: bool = True) -> dict[str, Any]:
+    """A request as JSON-able data; ``prefix``: with its prefix blocks, which can be many."""
+    slo = request.slo
+    data = dict(zip(_REQUEST, _request_values(request), strict=True))
+    data["slo"] = {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2e_s": slo.e2e_s}
+    if prefix:
+        data["prefix_blocks"] = [int(block) for block in request.prefix_blocks]
+    return data
+
+
+def engine_data(engine: EngineView) -> dict[str, Any]:
+    """An engine's state as JSON-able data, without its requests."""
+    return dict(zip(_ENGINE, _engine_values(engine), strict=True))

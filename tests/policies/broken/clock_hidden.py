@@ -1,0 +1,15 @@
+"""Reaches the clock without an import statement, where no reading of the source finds it."""
+
+from policies.types import Assign, FleetView, Hold, RequestView, Routing
+
+CAUGHT_BY = "clock"
+
+
+class Policy:
+    """Takes an engine by the second."""
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        if not fleet.engines:
+            return Hold("no engine")
+        second = int(__import__("time").time())
+        return Assign(fleet.engines[second % len(fleet.engines)].id, "by the second")

@@ -1,0 +1,14 @@
+"""Takes a knob from an environment variable."""
+
+import os
+
+from policies.types import EngineView, StepPlan
+
+CAUGHT_BY = "environment"
+
+
+class Policy:
+    """Limits a step to CHUNK tokens."""
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        return StepPlan(min(engine.max_batched_tokens, int(os.environ.get("CHUNK", "512"))), reason="a chunk")

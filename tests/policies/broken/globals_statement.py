@@ -1,0 +1,16 @@
+"""Counts in a global variable."""
+
+from policies.types import Assign, FleetView, Hold, RequestView, Routing
+
+CAUGHT_BY = "globals"
+turn = 0
+
+
+class Policy:
+    """Takes the engines in turn."""
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        global turn
+        engines = [engine for engine in fleet.engines if engine.model == request.model]
+        turn += 1
+        return Assign(engines[turn % len(engines)].id, "next in turn") if engines else Hold("no engine")

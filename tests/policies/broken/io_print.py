@@ -1,0 +1,15 @@
+"""Has a debugging print left in it."""
+
+from policies.types import Assign, FleetView, Hold, RequestView, Routing
+
+CAUGHT_BY = "io"
+
+
+class Policy:
+    """Takes the first engine."""
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        if not fleet.engines:
+            return Hold("no engine")
+        print("routing", request.id)
+        return Assign(fleet.engines[0].id, "the first")

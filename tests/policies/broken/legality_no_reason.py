@@ -1,0 +1,12 @@
+"""Plans without saying why."""
+
+from policies.types import EngineView, StepPlan
+
+CAUGHT_BY = "legality"
+
+
+class Policy:
+    """Fills every step."""
+
+    def plan(self, engine: EngineView) -> StepPlan:
+        return StepPlan(engine.max_batched_tokens)
