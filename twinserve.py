@@ -177,8 +177,8 @@ def _where_to_run(verb: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs per point, from the file's seed on.  [default: the file's, or 1]")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME[@TIER]", help="A column to print, such as ttft_s.p50@chat.")
 @click.option("--out", type=_FILE, help="Write all metrics of all points into this Parquet file.")
-@_where_to_run
 @_guarded
+@_where_to_run
 def sweep(
     scenario: Path, vary: tuple[str, ...], seeds: int | None, metrics: tuple[str, ...], sets: tuple[str, ...], out: Path | None,
     jobs: int | None, backend: str, cluster: str | None, cache: Path | None, as_json: bool, quiet: bool,
@@ -219,8 +219,8 @@ def sweep(
 @click.option("--goal", "goals", multiple=True, metavar="GOAL", help="Such as 'ttft_s.p99@chat<=1s'.  [default: attainment>=90%]")
 @click.option("--within", type=_Quantity("share", "parse_fraction"), help="Width to stop at.  [default: 2%; counts exactly]")
 @click.option("--seeds", type=click.IntRange(min=1), default=16, show_default=True, help="Runs of each value at most.")
-@_where_to_run
 @_guarded
+@_where_to_run
 def search(
     scenario: Path, highest: str | None, lowest: str | None, goals: tuple[str, ...], within: float | None, seeds: int,
     sets: tuple[str, ...], jobs: int | None, backend: str, cluster: str | None, cache: Path | None, as_json: bool, quiet: bool,
@@ -275,7 +275,10 @@ def figures(
     from figures import gallery
 
     if not names or gallery.LIST in names:
-        click.echo(json.dumps(gallery.listing(), ensure_ascii=False)) if as_json else gallery.print_listing(_console())
+        if as_json:
+            click.echo(json.dumps(gallery.listing(), ensure_ascii=False))
+        else:
+            gallery.print_listing(_console())
         return
     from figures.frame import produce
     from figures.progress import FigureProgress
@@ -284,12 +287,17 @@ def figures(
     from sim.pointcache import DEFAULT_FOLDER
 
     made = []
-    for figure in gallery.chosen(names):
-        with FigureProgress(enabled=not quiet) as progress:
-            runner = SweepRunner(quick=quick, cache=None if no_cache else cache or DEFAULT_FOLDER, jobs=jobs, watch=progress.watch)
-            made.append(produce(figure, runner, out, DARK if dark else LIGHT))
-        if not as_json:
-            gallery.print_produced(made[-1], _console())
+    try:
+        for figure in gallery.chosen(names):
+            with FigureProgress(enabled=not quiet) as progress:
+                kept = None if no_cache else cache or DEFAULT_FOLDER
+                runner = SweepRunner(quick=quick, cache=kept, jobs=jobs, watch=progress.watch)
+                made.append(produce(figure, runner, out, DARK if dark else LIGHT))
+            if not as_json:
+                gallery.print_produced(made[-1], _console())
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: {len(made)} figures are done; finished runs stay in the cache, if there is one", err=True)
+        sys.exit(130)
     if as_json:
         click.echo(json.dumps({"figures": [one.to_json() for one in made]}, ensure_ascii=False))
 

@@ -87,8 +87,8 @@ class Queue:
         return LOAD / self.service_s
 
     def run(self, seed: int) -> Record:
-        """One run of about ``requests`` requests after a warm-up of 300 service times."""
-        return self._simulate(seed, rate=self.rate, duration=self.requests / self.rate + 300 * self.service_s)
+        """One run of about ``requests`` requests after a warm-up of 100 service times."""
+        return self._simulate(seed, rate=self.rate, duration=self.requests / self.rate + 100 * self.service_s)
 
     def _simulate(self, seed: int, *, rate: float, duration: float) -> Record:
         text = _QUEUE.format(
@@ -96,7 +96,7 @@ class Queue:
             rate=rate,
             ttft=SLO_SERVICES * self.service_s,
             duration=duration,
-            warmup=300 * self.service_s if rate > 1e-2 else 0.0,
+            warmup=100 * self.service_s if rate > 1e-2 else 0.0,
             noise=self.noise,
         )
         return simulate(_scenario(text, seed))
@@ -180,7 +180,7 @@ workload:
     trace: {prompt_tokens: 200, output_tokens: {lognormal: {mean: 400, sigma: 0.6, min: 10, max: 3000}}}
     arrivals: poisson
     rate: 15/s
-    slo: {ttft: 100ms, tpot: 8ms}
+    slo: {ttft: 17ms, tpot: 6.8ms}
 policy: {router: least-loaded, batcher: vllm}
 duration: 320s
 drain: 1min

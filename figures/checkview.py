@@ -16,7 +16,7 @@ from policies.check import Examination, Finding, Level, Outcome, Subject, Verdic
 from policies.scaffold import class_of, module_of
 
 _PLAIN_WIDTH = 100  # where output is no terminal, so that it does not depend on one
-_MARKS = {Outcome.PASSED: ("✓", "green"), Outcome.FAILED: ("✗", "bold red"), Outcome.SKIPPED: ("·", "dim")}
+_MARKS = {Outcome.PASSED: ("✓", "green"), Outcome.FAILED: ("✗", "bold red")}
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.INFO: "dim"}
 
 
@@ -32,7 +32,11 @@ def print_examination(subject: Subject, found: Examination, console: Console) ->
     lines = [head, Text("")]
     width = max(len(verdict.check) for verdict in found.verdicts)
     for verdict in found.verdicts:
-        lines += _check(verdict, [f for f in found.findings if f.check == verdict.check], width, console.width)
+        if verdict.outcome is not Outcome.SKIPPED:
+            lines += _check(verdict, [f for f in found.findings if f.check == verdict.check], width, console.width)
+    for because in dict.fromkeys(v.because for v in found.verdicts if v.outcome is Outcome.SKIPPED):
+        waiting = ", ".join(v.check for v in found.verdicts if v.because == because)
+        lines += _paragraph("not tried", f"until {because} is mended: {waiting}", "dim", width, console.width, "dim")
     lines += [Text(""), _verdict(found)]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -40,8 +44,7 @@ def print_examination(subject: Subject, found: Examination, console: Console) ->
 
 def _check(verdict: Verdict, findings: Sequence[Finding], width: int, columns: int) -> Iterator[Text]:
     mark, style = _MARKS[verdict.outcome]
-    words = verdict.promise if verdict.outcome is not Outcome.SKIPPED else f"not tried: mend {verdict.because} first"
-    yield Text.assemble((mark, style), f" {verdict.check:{width}}  ", (words, "dim" if verdict.outcome is Outcome.SKIPPED else ""))
+    yield Text.assemble((mark, style), f" {verdict.check:{width}}  {verdict.promise}")
     for finding in findings:
         tone = _STYLES[finding.level]
         label = "" if finding.level is Level.INFO else finding.level.value

@@ -55,10 +55,13 @@ def verdict(comparison: Comparison) -> str:
     if comparison.differences and all(d.finding is Finding.SAME for d in comparison.differences):
         return "No difference: both arms gave the same figures, to the last digit."
     found = [d for metric in _SPOKEN if (d := comparison.get(metric)) is not None]
-    parts = [words(d, comparison.names) for d in found if d.finding not in (Finding.NOT_SHOWN, Finding.SAME)]
-    open_ = [_BY_METRIC[d.metric].label for d in found if d.finding in (Finding.NOT_SHOWN, Finding.SAME)]
-    if open_:
-        parts.append(f"{', '.join(open_)}: no difference shown")
+    parts = [words(d, comparison.names) for d in found if d.finding in (Finding.SHOWN, Finding.ALONE)]
+    for doubt, findings in (
+        ("no difference shown", (Finding.NOT_SHOWN, Finding.SAME)),
+        ("the runs are too short to tell", (Finding.UNKNOWN,)),
+    ):
+        if labels := [_BY_METRIC[d.metric].label for d in found if d.finding in findings]:
+            parts.append(f"{', '.join(labels)}: {doubt}")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if not text.startswith(comparison.names[1]) else text + "."
 
@@ -135,7 +138,7 @@ def _table(comparison: Comparison, group: str, notes: Footnotes) -> Iterator[Tex
             continue
         scale, unit = _scale(row, [d])
         interval = f"{scale.number(d.lo, d.lo, d.hi)} … {scale.number(d.hi, d.lo, d.hi)}" if known(d.lo) and d.lo != d.hi else ""
-        a, b = (scale.number(value, d.lo, d.hi) for value in (d.a, d.b))
+        a, b = (max(scale.number(value, d.lo, d.hi), scale.number(value), key=len) for value in (d.a, d.b))
         difference = scale.number(d.difference, d.lo, d.hi) if d.finding is not Finding.SAME else "0"
         mark = notes.mark(d.note)
         text = f"{row.label:13}{unit:7}{a:>9}  {b:>9}  {difference:>9}  {interval:17} "

@@ -27,8 +27,8 @@ from traces.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from policies.types import SLO
     from traces.scenario import Scenario
-    from traces.workload import SLO
 
 SCENARIOS = Path(__file__).with_name("scenarios")
 

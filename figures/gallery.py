@@ -54,7 +54,8 @@ def chosen(words: Sequence[str]) -> list[Figure]:
     Raises:
         InputError: one of them names none; one line for each.
     """
-    found, faults = [], []
+    found: list[Figure] = []
+    faults: list[str] = []
     for word in dict.fromkeys(names() if EVERY in words else words):
         try:
             found.append(figure(word))
@@ -100,11 +101,11 @@ def print_produced(made: Produced, console: Console) -> None:
     console.print(Text(made.title, style="bold"))
     if made.rows:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for heading in ("quantity", "paper", "ours (95 %)", "verdict"):
-            table.add_column(heading)
+        for heading, whole in (("quantity", False), ("paper", False), ("ours (95 %)", True), ("verdict", True)):
+            table.add_column(heading, no_wrap=whole)  # no number is ever cut
         for row in made.rows:
             verdict = Text(row.verdict.value, style=_STYLES[row.verdict.value])
-            table.add_row(Text(row.quantity), Text(row.paper), Text(row.ours.text(), no_wrap=True), verdict)
+            table.add_row(Text(row.quantity), Text(row.paper), Text(row.ours.text()), verdict)
         console.print(table)
     console.print(Text(_files(str(path) for path in made.files), "dim"), soft_wrap=True)
 

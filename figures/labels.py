@@ -1,4 +1,4 @@
-"""Words beside the data in place of a legend: a column of labels that never overlap, joined to their lines where they had to move."""
+"""Words beside the data in place of a legend: a column of labels that never overlap, joined to the points that they name."""
 
 from __future__ import annotations
 
@@ -87,11 +87,12 @@ def spread(wanted: ArrayLike, heights: ArrayLike, low: float = -np.inf, high: fl
         pools.append((mean, count))
     level = np.repeat([mean for mean, _ in pools], [count for _, count in pools])
     least, most = low + tall[0] / 2, high - tall[-1] / 2 - offsets[-1]
-    return np.maximum(np.minimum(level, most), least) + offsets
+    placed: Floats = np.maximum(np.minimum(level, most), least) + offsets
+    return placed
 
 
 def collisions(figure: Any) -> list[str]:
-    """What is wrong with the words of a drawn figure: texts that overlap one another, or leave the canvas. Empty when all is well."""
+    """What is wrong with a drawn figure's words: texts that overlap one another, or leave the canvas. Empty when all is well."""
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     texts = [text for text in _texts(figure) if text.get_visible() and text.get_text().strip()]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from figures.style import Theme, matplotlib_rc
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SINGLE_IN = 3.4
 DOUBLE_IN = 7.0
@@ -42,7 +45,7 @@ def paper_rc(theme: Theme) -> dict[str, Any]:
 
 
 def series_look(index: int, theme: Theme) -> dict[str, Any]:
-    """Keyword arguments of ``plot`` for series ``index``: its colour, marker and dash. Every second marker is hollow, for grey print."""
+    """Keyword arguments of ``plot`` for a series: colour, marker and dash. Every second marker is hollow, for grey print."""
     colours = len(theme.series)
     colour = theme.series[index % colours]
     return {
@@ -56,7 +59,7 @@ def series_look(index: int, theme: Theme) -> dict[str, Any]:
 
 
 def ramp(count: int, theme: Theme) -> list[str]:
-    """``count`` colours for an ordered series, from faint to strong, so that grey print keeps the order. All can be read as text."""
+    """``count`` colours for an ordered series, from faint to strong, so that grey print keeps the order. All are fit for text."""
     muted, strong, ink = (_rgb(colour) for colour in (theme.muted, theme.series[0], theme.ink))
     stops = [muted, strong, tuple(0.35 * s + 0.65 * i for s, i in zip(strong, ink, strict=True))]
     colours = []
@@ -66,6 +69,29 @@ def ramp(count: int, theme: Theme) -> list[str]:
         mixed = [a + (at - low) * (b - a) for a, b in zip(stops[low], stops[low + 1], strict=True)]
         colours.append("#" + "".join(f"{round(255 * channel):02x}" for channel in mixed))
     return colours
+
+
+def beside(right_pt: float, up_pt: float, coordinates: Any = "data") -> dict[str, Any]:
+    """Keyword arguments of ``annotate`` for a text so many points off its place."""
+    return {"xycoords": coordinates, "xytext": (right_pt, up_pt), "textcoords": "offset points"}
+
+
+def error_bars(curve: DataFrame, least: float, most: float) -> Any:
+    """Lengths below and above the column ``mean``, from ``lo`` and ``hi``, which are kept where the quantity can be."""
+    import numpy as np
+
+    low, high = curve["lo"].clip(lower=least), curve["hi"].clip(upper=most)
+    return np.array([curve["mean"] - low, high - curve["mean"]])
+
+
+def plain_log_ticks(axis: Any) -> None:
+    """1, 2, 5, 10, … in place of powers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _rgb(colour: str) -> tuple[float, ...]:

@@ -146,6 +146,18 @@ def ratio_over_seeds(above: Series[Any], below: Series[Any]) -> Measured:
     return _student([math.log(r) for r in ratios], math.exp)
 
 
+def curve_over_seeds(rows: DataFrame, by: str, *, log: bool = False) -> DataFrame:
+    """``mean``, ``lo``, ``hi`` of the rows' values over seeds, at each value of the column ``by``.
+
+    Both ends lie at the mean where one seed gives no interval. ``log``: as in :func:`over_seeds`.
+    """
+    import pandas as pd
+
+    found = {at: over_seeds(group["value"], log=log) for at, group in rows.groupby(by)}
+    ends = [(m.value, m.value if m.lo is None else m.lo, m.value if m.hi is None else m.hi) for m in found.values()]
+    return pd.DataFrame(ends, index=pd.Index(list(found), name=by), columns=["mean", "lo", "hi"], dtype=float)
+
+
 def _student(values: Sequence[float], back: Callable[[float], float]) -> Measured:
     """The interval of the mean of ``values``, taken ``back`` to the scale that is shown."""
     n = len(values)

@@ -1,7 +1,7 @@
 """Where a figure's data come from: many runs of a scenario, as one tidy table.
 
-A table has a column per axis, named by its key, then ``seed``, ``metric``, ``value``, ``lo``, ``hi``, ``n``: one row for each point,
-seed and metric, of all requests together. ``lo`` and ``hi`` are the 95 % interval within that one run.
+A table has a column per axis, named by its key, then ``seed``, ``metric``, ``value``, ``lo``, ``hi``, ``n``: one row for each
+point, seed and metric, of all requests together. ``lo`` and ``hi`` are the 95 % interval within that one run.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ Watch = Callable[[int, int], None]
 
 
 class Runner(Protocol):
-    """Runs what a figure asks for. ``quick``: the figure should ask for little, for a look or a test."""
+    """Runs what a figure asks for."""
 
-    quick: bool
+    @property
+    def quick(self) -> bool:
+        """Whether the figure should ask for little, for a look or a test."""
+        ...
 
     def sweep(
         self, scenario: Path, axes: Axes, *, seeds: Sequence[int], metrics: Sequence[str], sets: Sequence[str] = ()
@@ -104,9 +107,14 @@ class SweepRunner:
     def __init__(
         self, *, quick: bool = False, cache: Path | None = None, jobs: int | None = None, watch: Watch | None = None
     ) -> None:
-        self.quick = quick
+        self._quick = quick
         self._where: dict[str, Any] = {"cache": cache, "jobs": jobs}
         self._watch = watch
+
+    @property
+    def quick(self) -> bool:
+        """See :class:`Runner`."""
+        return self._quick
 
     def sweep(
         self, scenario: Path, axes: Axes, *, seeds: Sequence[int], metrics: Sequence[str], sets: Sequence[str] = ()

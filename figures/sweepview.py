@@ -15,7 +15,9 @@ from rich.text import Text
 from figures.console import raised
 from figures.tables import Cell, Footnotes, cell, letter, share_cell
 from figures.units import PERCENT, PLAIN, Scale, duration, seconds_scale
-from sim.search import Answer, Goal, Search, Verdict
+from sim.bracket import Answer
+from sim.goals import Goal, Verdict
+from sim.search import Search
 from sim.sweep import EVERYONE, Point, PointResult, Progress, SweepResult, coordinates, estimate
 from traces.errors import InputError
 from traces.intervals import Estimate
@@ -30,7 +32,7 @@ METRICS_SHOWN = ("attainment", "goodput_req_s", "ttft_s.p99", "tpot_s.p99")
 _UNITS = {key: metric.unit for metric in METRICS for key in metric.keys}
 _PLAIN_WIDTH = 80
 _LATEST = 8
-_EVERY_S = 0.25
+_PER_SECOND = 4
 _GAP = "  "
 _STYLES: dict[str, str] = {Verdict.HELD: "green", Verdict.MISSED: "red", Verdict.OPEN: "yellow"}
 
@@ -46,7 +48,8 @@ class SweepProgress:
 
     def __init__(self, *, enabled: bool = True, search: bool = False) -> None:
         self._enabled, self._search = enabled and sys.stderr.isatty(), search
-        self._began = self._shown = time.monotonic()
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
         self._latest: list[PointResult] = []
         self._runs = self._faults = self._cached = 0
         self._live: Live | None = None
@@ -55,37 +58,35 @@ class SweepProgress:
         if self._enabled:
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), transient=True, auto_refresh=False)
+            console = Console(stderr=True)
+            self._live = Live(console=console, transient=True, refresh_per_second=_PER_SECOND, get_renderable=self._drawn)
             self._live.__enter__()
         return self
 
     def watch(self, progress: Progress) -> None:
-        """Show the progress, at most four times a second."""
+        """Take note of the progress, which is shown a few times a second."""
         self._runs += 1
         self._faults += bool(progress.latest.faults)
         self._cached += progress.latest.cached
         self._latest = [*self._latest, progress.latest][-_LATEST:]
-        now = time.monotonic()
-        if self._live is not None and (now - self._shown >= _EVERY_S or progress.done == progress.total):
-            self._shown = now
-            self._live.update(self._drawn(progress, now - self._began), refresh=True)
+        self._progress = progress
 
-    def _drawn(self, progress: Progress, elapsed_s: float) -> Group:
+    def _drawn(self) -> Group:
+        progress, latest, elapsed_s = self._progress, self._latest, time.monotonic() - self._began
+        if progress is None:
+            return Group(Text(f"the first point is computed · {duration(elapsed_s)} so far", "bold"))
         words = [f"{self._runs:,} runs"] if self._search else [f"{progress.done:,} of {progress.total:,} points"]
         if self._cached:
             words.append(f"{self._cached:,} cached")
+        if self._faults:
+            words.append(f"{self._faults:,} failed")
         if not self._search:
             left = (progress.total - progress.done) * elapsed_s / progress.ran if progress.ran else None
             words.append(f"ETA {duration(left)}")
         words.append(f"{duration(elapsed_s)} so far")
-        if self._faults:
-            words.append(f"{self._faults:,} failed")
-        head = Text(" · ".join(words), "bold")
-        keys = list(dict.fromkeys(key for result in self._latest for key in coordinates(result.point)))
-        rows = [
-            [*(_written(result.point, key) for key in keys), str(result.point.seed), _glance(result)] for result in self._latest
-        ]
-        return Group(head, *_aligned([[*_headings(keys), "seed", "attainment"], *rows]))
+        keys = list(dict.fromkeys(key for result in latest for key in coordinates(result.point)))
+        rows = [[*(_written(result.point, key) for key in keys), str(result.point.seed), _glance(result)] for result in latest]
+        return Group(Text(" · ".join(words), "bold"), *_aligned([[*_headings(keys), "seed", "attainment"], *rows]))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:

@@ -6,8 +6,12 @@ Every backend gives results as they come, so that each can be stored at once, an
 from __future__ import annotations
 
 import itertools
+import os
+import threading
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -16,7 +20,9 @@ from traces.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 
-BACKENDS = ("loky", "threads", "dask", "ray")
+LOCAL = ("loky", "threads")
+BACKENDS = (*LOCAL, "dask", "ray")
+_CONNECT_S = 20
 _AHEAD = 2
 """Tasks per worker that are under way or wait at it, so that none waits for us."""
 
@@ -31,7 +37,7 @@ def check(backend: str, jobs: int | None, cluster: str | None) -> None:
         raise InputError(f"--backend {backend}: is not known; use one of {', '.join(BACKENDS)}")
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: is no number of workers; use 1 or more")
-    if cluster is not None and backend not in ("dask", "ray"):
+    if cluster is not None and backend in LOCAL:
         raise InputError(f"--cluster {cluster}: the backend {backend} runs on this machine; add --backend dask or --backend ray")
     package = {"dask": "distributed", "ray": "ray"}.get(backend)
     if package is not None and not _installed(package):
@@ -68,6 +74,13 @@ def local_jobs() -> int:
     return int(joblib.cpu_count())
 
 
+def workers(backend: str, jobs: int | None, tasks: int) -> int | None:
+    """``jobs``, but on this machine no more of them than there are tasks; ``None`` = all that a cluster has."""
+    if backend not in LOCAL or (jobs is not None and jobs < 1):
+        return jobs
+    return min(jobs or local_jobs(), max(1, tasks))
+
+
 def _installed(package: str) -> bool:
     from importlib.util import find_spec
 
@@ -85,14 +98,34 @@ def _joblib(function: Callable[[T], R], tasks: Sequence[T], backend: str, jobs: 
         pre_dispatch=f"{_AHEAD} * n_jobs",
         return_as="generator_unordered",
     )
+    results = pool(delayed(_numbered)(function, i, task, os.getpid()) for i, task in enumerate(tasks))
     try:
-        yield from pool(delayed(_numbered)(function, i, task) for i, task in enumerate(tasks))
+        for result in results:  # noqa: UP028 (`yield from` would close it without the filter below)
+            yield result
     except TerminatedWorkerError:
         raise _died("use fewer --jobs if memory ran out") from None
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that tasks are cancelled is what is wanted
+            results.close()
 
 
-def _numbered(function: Callable[[T], R], index: int, task: T) -> tuple[int, R]:
+def _numbered(function: Callable[[T], R], index: int, task: T, parent: int) -> tuple[int, R]:
+    if os.getpid() != parent:
+        _end_with(parent)
     return index, function(task)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this worker within a second of its parent, which a kill gives no time to end its workers; loky's would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _dask(
@@ -102,10 +135,10 @@ def _dask(
     with ExitStack() as stack:
         address: Any = cluster
         if cluster is None:
-            here = {"host": "127.0.0.1", "dashboard_address": None}
+            here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
             address = stack.enter_context(distributed.LocalCluster(n_workers=jobs or local_jobs(), threads_per_worker=1, **here))
         try:
-            client = stack.enter_context(distributed.Client(address, timeout="20s"))
+            client = stack.enter_context(distributed.Client(address, timeout=_CONNECT_S))
         except (OSError, ValueError) as error:
             raise _unreachable(cluster, "Dask scheduler", error) from None
         under_way: dict[Any, int] = {}
@@ -135,8 +168,6 @@ def _dask(
 def _ray(
     function: Callable[[T], R], tasks: Sequence[T], jobs: int | None, cluster: str | None
 ) -> Generator[tuple[int, R], None, None]:
-    import os
-
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a simulator does not call home
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # nor does it hide GPUs from what else runs here
     ray: Any = import_module("ray")

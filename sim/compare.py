@@ -59,8 +59,13 @@ def arms(a: Path, b: Path | None, vary: str | None, sets: Sequence[str] = ()) ->
         raise InputError(
             f"--vary {vary}: does not name two values; a comparison has two arms, a sweep (`twinserve sweep`) any number"
         )
-    one, other = (Arm(value, a, (*sets, f"{axis.key}={value}")) for value in axis.values)
+    one, other = (Arm(_called(axis.key, value), a, (*sets, f"{axis.key}={value}")) for value in axis.values)
     return one, other
+
+
+def _called(key: str, value: str) -> str:
+    """A name speaks for itself; a number does not."""
+    return value if value[:1].isalpha() and key.startswith("policy") else f"{key.rpartition('.')[2]}={value}"
 
 
 def experiment(

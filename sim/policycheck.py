@@ -23,10 +23,10 @@ from traces.record import Record
 from traces.scenario import Scenario
 from traces.scenario.policy import parse_params
 
-_END_S = 150
+_ARRIVALS_S, _DRAIN_S = 12, 28
 _CHAT = {"name": "chat", "trace": "azure-2023-conv", "rate": "12/s", "slo": {"ttft": "500ms", "tpot": "30ms"}}
 _BATCH = {"name": "batch", "trace": {"prompt_tokens": 1500, "output_tokens": 300}, "rate": "8/s", "offline": True}
-_COMMON = {"model": "llama-3.1-8b", "duration": "30s", "drain": f"{_END_S - 30}s", "seed": 1, "decisions": "full"}
+_COMMON = {"model": "llama-3.1-8b", "duration": f"{_ARRIVALS_S}s", "drain": f"{_DRAIN_S}s", "seed": 1}
 # Plenty of everything and a live view; then memory for a few requests at a time, and a view that is up to a quarter second old.
 _RUNS: Mapping[str, Mapping[str, Any]] = {
     "two engines": {"fleet": {"gpu": "h200", "gpus": 2}, "workload": [{**_CHAT, "requests": 100}]},
@@ -69,7 +69,11 @@ def _run(subject: Subject) -> Iterator[Finding]:
     served = decided = 0
     for name, scenario in _RUNS.items():
         try:
-            record = simulate(Scenario.model_validate({**_COMMON, **scenario, "policy": {subject.point: _choice(subject)}}))
+            waits = list(_unfinished(_simulated(subject, scenario, "off"), name))
+            yield from waits
+            if any(finding.level is Level.ERROR for finding in waits):
+                return  # and spare the log a policy that spins
+            record = _simulated(subject, scenario, "full")
         except InputError as fault:
             yield Finding(
                 "simulation",
@@ -89,7 +93,6 @@ def _run(subject: Subject) -> Iterator[Finding]:
                 "Look at the views of the live engines (`tests/sim/cluster.py` shows how to set one up) and handle this case.",
             )
             return
-        yield from _unfinished(record, name)
         again = redecide_record(record.manifest, record.decisions or ())
         if not again.same:
             first = again.differences[0]
@@ -108,8 +111,9 @@ def _run(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def _choice(subject: Subject) -> Mapping[str, Any]:
-    return {subject.name: dict(subject.params)}
+def _simulated(subject: Subject, scenario: Mapping[str, Any], decisions: str) -> Record:
+    policy = {subject.point: {subject.name: dict(subject.params)}}
+    return simulate(Scenario.model_validate({**_COMMON, **scenario, "policy": policy, "decisions": decisions}))
 
 
 def _unfinished(record: Record, name: str) -> Iterator[Finding]:
@@ -120,7 +124,7 @@ def _unfinished(record: Record, name: str) -> Iterator[Finding]:
         yield Finding(
             "simulation",
             Level.ERROR,
-            f"{left} of {len(outcome)} requests on {name} are still not done {_END_S - 30} s after the last arrival; "
+            f"{left} of {len(outcome)} requests on {name} are still not done {_DRAIN_S} s after arrivals ended; "
             f"{held} of them are held in the router",
             "They wait for ever, though the engines have time: users see a time-out, and attainment counts every one as a miss.",
             "Assign what is held when an engine has room again; let no request sit out (a cap of 0) without end.",

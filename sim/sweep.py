@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -166,7 +166,8 @@ class SweepResult:
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another file with --out") from None
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
 
 _COLUMN_TYPES = {
@@ -203,8 +204,7 @@ def sweep(
     Raises:
         InputError: the backend, the cluster or the cache cannot be used, or a worker died.
     """
-    local = backend in ("loky", "threads")
-    workers = min(jobs or backends.local_jobs(), max(1, len(points))) if local and (jobs is None or jobs > 0) else jobs
+    workers = backends.workers(backend, jobs, len(points))
     return Runner(scenario_path, sets=sets, backend=backend, jobs=workers, cluster=cluster, cache=cache).run(points, watch)
 
 

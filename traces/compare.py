@@ -20,6 +20,7 @@ from traces.record import Record
 
 HEADLINE = (ALL, "attainment")
 """The one difference that is judged by itself; all others are judged together."""
+_SHARES = ("attainment", "attainment_admitted", "prefix_hit", "busy")
 _ROUNDING = 1e-9
 
 
@@ -158,12 +159,19 @@ def conclude(pairs: Sequence[Pair], names: tuple[str, str] = ("A", "B")) -> Comp
     family = [key for key in differ if key != HEADLINE]
     clear = dict.fromkeys(differ, True) | dict(zip(family, stands([pooled[key].p for key in family]), strict=True))
     differences = [
-        Difference(group, metric, e.a, e.b, e.lo, e.hi, e.n, _finding(e, clear.get((group, metric))), e.gain, e.note)
+        Difference(group, metric, e.a, e.b, *_possible(metric, e), e.n, _finding(e, clear.get((group, metric))), e.gain, e.note)
         for (group, metric), e in pooled.items()
     ]
     notes = dict.fromkeys(note for p in pairs for note in p.notes)
     apart = float(np.mean([p.apart_share for p in pairs]))
     return Comparison(names, [p.seed for p in pairs], differences, apart, list(notes))
+
+
+def _possible(metric: str, e: Pooled) -> tuple[float | None, float | None]:
+    """The interval, as far as the difference can be there."""
+    if metric not in _SHARES or e.lo is None or e.hi is None:
+        return e.lo, e.hi
+    return max(e.lo, -1.0), min(e.hi, 1.0)
 
 
 def _same(e: Pooled, identical: bool) -> bool:

@@ -182,9 +182,9 @@ class Matched:
             yield "requests arrive at other times in B than in A, and are paired by what they are, not by when they come"
         if not self._same_window:
             yield "the arms have other measured windows: rates are compared without pairing"
-        only = [int((arm.there & ~both).sum()) for arm in self._arms]
-        if any(only) and not self._one_sided:
-            yield "requests in one arm only: " + ", ".join(f"{n:,} in {x}" for n, x in zip(only, self._names, strict=True) if n)
+        for arm, name in zip(self._arms, self._names, strict=True):
+            if not self._one_sided and (arm.there & ~both).any():
+                yield f"some requests came in {name} only, and count there"
         for what in ("code", "fingerprint"):
             if a.manifest["hashes"].get(what) != b.manifest["hashes"].get(what):
                 yield f"the arms ran with different {what}{'' if what == 'code' else 's'}"

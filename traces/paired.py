@@ -8,8 +8,9 @@ what both arms share cancels request by request. Its variance comes from batches
 
 Several seeds are independent replications. Their differences are averaged, and the variance of the average is known twice: from
 within the runs and from the spread between seeds. From ``ENOUGH_SEEDS`` on the spread alone decides, because it also holds what no
-single run can see (correlation longer than the run). With fewer, both are pooled by their degrees of freedom, unless seeds spread
-more than chance allows (F test at 1 %): then the spread decides, and the note says so.
+single run can see (correlation longer than the run). With fewer, both are pooled by their degrees of freedom, of which the runs'
+own are taken to have ``TRUSTED`` at most, because batches are never quite independent; unless seeds spread more than chance allows
+(F test at 1 %): then the spread decides, and the note says so.
 
 A difference of shares or of rates of events counts one more event than was seen (Agresti & Min, Biometrics 2005), so that two arms
 that agree on every verdict still have an interval.
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from traces.intervals import Floats, error_of_sum, rank_interval, starts
 
 ENOUGH_SEEDS = 10
+TRUSTED = 8.0
 _SPREAD_BY_CHANCE = 0.01
 
 Mask = NDArray[np.bool_]
@@ -140,6 +142,7 @@ def pool(contrasts: Sequence[Contrast]) -> Pooled:
                 variance, degrees = between, seeds - 1.0
                 notes.append("seeds differ by more than single runs let expect: run more seeds, or longer")
             else:
+                degrees = min(degrees, TRUSTED)
                 variance = (degrees * variance + (seeds - 1) * between) / (degrees + seeds - 1)
                 degrees += seeds - 1
     event = float(np.mean([c.event for c in contrasts]))

@@ -20,7 +20,6 @@ _CROWD_GROWTH = 0.04
 _CROWD_FACTOR = 1.5
 _GROWTH_REQUESTS = 10
 _POINTS = 400
-_MSER_BATCH = 5
 _BATCHES = 20
 _EMPTIER = 0.3
 _SHIFT = 0.5
@@ -73,20 +72,21 @@ def _quarters(arrival_s: Floats, until_s: Floats, end_s: float, skip: float) -> 
 def filling_s(arrival_s: Floats, gone_s: Floats, start_s: float, end_s: float) -> float | None:
     """When the fleet had filled, if [``start_s``, ``end_s``) begins before that and averages over it suffer; else ``None``.
 
-    MSER-5 (White, Simulation 1997) on the number of requests under way tells where the mean of the rest is known best. What it
-    cuts off is a fleet that fills if at least 30 % fewer requests were under way than afterwards, and averages suffer if it moves
-    the mean by more than half its standard error.
+    It has filled when first as many requests are under way as on average in the second half. It was filling until then if on
+    average at least 30 % fewer were; averages suffer if that moves the mean number by more than half its standard error.
     """
     times = np.linspace(start_s, end_s, _POINTS + 1)[1:]
     here = under_way(arrival_s, gone_s, times)
-    cut = _mser(here)
-    if cut == 0:
+    later = here[_POINTS // 2 :]
+    level = float(later.mean())
+    until = int(np.argmax(here >= level))
+    if until == 0:
         return None
-    rest = here[cut:]
-    mean, error = float(rest.mean()), _standard_error(rest)
-    if here[:cut].mean() > (1 - _EMPTIER) * mean or mean - here.mean() <= _SHIFT * error:
+    missing = level - float(here[:until].mean())
+    error = _standard_error(later) / math.sqrt(2)  # of the mean over all of the window
+    if missing < _EMPTIER * level or missing * until / _POINTS <= _SHIFT * error:
         return None
-    return float(times[cut - 1])
+    return float(times[until])
 
 
 def first_wave_s(arrival_s: Floats, gone_s: Floats, share: float = 0.01) -> tuple[int, float] | None:
@@ -98,15 +98,6 @@ def first_wave_s(arrival_s: Floats, gone_s: Floats, share: float = 0.01) -> tupl
     if size <= max(1.0, share * len(arrival_s)) or size == len(arrival_s) or np.isnan(gone_s[wave]).any():
         return None
     return size, float(gone_s[wave].max())
-
-
-def _mser(x: Floats) -> int:
-    """Where to cut the start of a series, at most half of it, so that the standard error of the rest's mean is smallest."""
-    means = x[: len(x) // _MSER_BATCH * _MSER_BATCH].reshape(-1, _MSER_BATCH).mean(axis=1)
-    left = len(means) - np.arange(len(means))
-    sums, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
-    score = (squares - sums**2 / left) / left**2
-    return int(np.argmin(score[: len(means) // 2])) * _MSER_BATCH
 
 
 def _standard_error(x: Floats) -> float:

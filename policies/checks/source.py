@@ -64,26 +64,16 @@ class _Reader:
     def __init__(self, module: Module) -> None:
         self._module = module
         self._names: dict[str, str] = {}
-        self._typing_only = {
-            id(node)
-            for block in ast.walk(module.tree)
-            if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
-            for statement in block.body
-            for node in ast.walk(statement)
-        }
-        self._building = {
-            id(node)
-            for function in ast.walk(module.tree)
-            if isinstance(function, ast.FunctionDef) and function.name == "__init__"
-            for node in ast.walk(function)
-        }
+        within = [node for statement in module.reached for node in ast.walk(statement)]
+        typing_only = _inside(block for block in within if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test))
+        self._nodes = [node for node in within if id(node) not in typing_only]
+        self._building = _inside(f for f in within if isinstance(f, ast.FunctionDef) and f.name == "__init__")
 
     def offences(self) -> Iterator[Offence]:
-        nodes = [node for node in ast.walk(self._module.tree) if id(node) not in self._typing_only]
-        for node in nodes:
+        for node in self._nodes:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 yield from self._import(node)
-        for node in nodes:
+        for node in self._nodes:
             if isinstance(node, ast.Call):
                 yield from self._call(node)
             elif isinstance(node, ast.Attribute):
@@ -157,3 +147,8 @@ class _Reader:
         if not isinstance(node, ast.Name) or node.id not in self._names:
             return None
         return ".".join([self._names[node.id], *reversed(parts)])
+
+
+def _inside(nodes: Iterator[ast.AST]) -> set[int]:
+    """The ids of the nodes and of all nodes in them."""
+    return {id(inner) for node in nodes for inner in ast.walk(node)}

@@ -63,7 +63,7 @@ def _run(subject: Subject) -> Iterator[Finding]:
 
 def _medians(subject: Subject, reference: Any, size: int) -> tuple[float, float]:
     """Seconds per decision of the policy and of the reference, measured in turns."""
-    (call,) = crowd(subject.point, size).calls
+    (call,) = crowd(subject.point, size, oracle=subject.oracle).calls
     ours, theirs = (getattr(policy, METHOD[subject.point]) for policy in (subject.build(), reference))
     batches = [max(1, int(_BATCH_S / _seconds(decide, call, 1))) for decide in (ours, theirs)]
     rounds: list[list[float]] = [[], []]

@@ -48,9 +48,9 @@ def stories(point: str, *, oracle: bool = False) -> tuple[Story, ...]:
     return author.router() if point == "router" else author.batcher()
 
 
-def crowd(point: str, size: int) -> Story:
+def crowd(point: str, size: int, *, oracle: bool = False) -> Story:
     """One call on a view of a given size: so many engines, or so many requests on an engine."""
-    author = _Author(oracle=False)
+    author = _Author(oracle)
     if point == "router":
         fleet = Fleet(tuple(author.engine(f"e{i}", 5.0, 4, 1) for i in range(size)), 5.0)
         return Story(f"{size}-engines", f"{size} engines", [(author.request(5.0), fleet)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,9 +56,8 @@ class Subject:
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
-        """The policy's own modules, as far as there is source: that of its class first, then what it imports from its package."""
-        classes = [c for c in self.cls.__mro__ if c is not object and inspect.getmodule(c) is not None]
-        return modules_of(self.cls.__module__, *(c.__module__ for c in classes if c.__module__ != "typing"))
+        """The policy's own modules, as far as there is source, and what in them it is made of."""
+        return modules_of(*self.cls.__mro__)
 
     @cached_property
     def stories(self) -> tuple[Story, ...]:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from policies.batchers import VLLM, Sarathi
-from tests.policies.views import Engine
+from policies.views import Engine
 
 
 def test_vllm_fills_the_engines_own_token_budget():

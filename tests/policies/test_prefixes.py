@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.prefixes import PrefixIndex
-from tests.policies.views import Engine, Request
+from policies.views import Engine, Request
 
 
 def prompt(*blocks: int, block_tokens: int = 100) -> Request:

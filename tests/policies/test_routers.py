@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from policies.routers import VLLM, JoinShortestQueue, LeastLoaded, LMetric, PowerOfTwo, PrefixAffinity, Random, RoundRobin
 from policies.types import Assign, Hold
-from tests.policies.views import Engine, Fleet, Request, fleet, idle
+from policies.views import Engine, Fleet, Request
+
+
+def fleet(*engines: Engine) -> Fleet:
+    return Fleet(engines)
 
 
 def chosen(router, view: Fleet, requests: int, model: str = "m") -> list[str]:
@@ -20,7 +25,7 @@ def chosen(router, view: Fleet, requests: int, model: str = "m") -> list[str]:
 
 
 def test_round_robin_takes_the_engines_in_turn():
-    assert chosen(RoundRobin(), idle(3), 7) == ["e0", "e1", "e2", "e0", "e1", "e2", "e0"]
+    assert chosen(RoundRobin(), Fleet.idle(3), 7) == ["e0", "e1", "e2", "e0", "e1", "e2", "e0"]
 
 
 def test_round_robin_keeps_a_turn_per_model_and_skips_engines_of_others():
@@ -32,8 +37,8 @@ def test_round_robin_keeps_a_turn_per_model_and_skips_engines_of_others():
 
 def test_round_robin_goes_on_from_its_position_when_engines_leave():
     router = RoundRobin()
-    assert chosen(router, idle(4), 3) == ["e0", "e1", "e2"]
-    assert chosen(router, idle(2), 2) == ["e1", "e0"]
+    assert chosen(router, Fleet.idle(4), 3) == ["e0", "e1", "e2"]
+    assert chosen(router, Fleet.idle(2), 2) == ["e1", "e0"]
 
 
 # --- random and power of two ------------------------------------------------------------------------------------------
@@ -55,7 +60,7 @@ def test_random_finds_the_one_engine_of_a_rare_model_uniformly():
 
 
 def test_a_draw_belongs_to_the_request_not_to_the_call():
-    view = idle(50)
+    view = Fleet.idle(50)
     alone = Random(seed=7).route(Request(id=41), view)
     router = Random(seed=7)
     for i in range(40):
@@ -76,7 +81,7 @@ def test_power_of_two_takes_the_less_loaded_of_two_and_tells_both_loads():
 
 
 def test_power_of_two_draws_every_pair_equally_often():
-    view = idle(6)
+    view = Fleet.idle(6)
     router = PowerOfTwo(seed=3)
     pairs = Counter(tuple(n for n, s in enumerate(router.route(Request(id=i), view).scores) if s == 0) for i in range(15_000))
     assert len(pairs) == 15
@@ -84,7 +89,7 @@ def test_power_of_two_draws_every_pair_equally_often():
 
 
 def test_power_of_two_does_not_favour_an_engine_among_equals():
-    counts = Counter(chosen(PowerOfTwo(seed=4), idle(4), 4000))
+    counts = Counter(chosen(PowerOfTwo(seed=4), Fleet.idle(4), 4000))
     assert all(abs(n - 1000) < 4 * 750**0.5 for n in counts.values())
 
 
@@ -99,8 +104,8 @@ def test_power_of_two_balances_much_better_than_random():
     def longest_queue(router):
         engines = [Engine(f"e{i}") for i in range(100)]
         for i in range(10_000):
-            name = router.route(Request(id=i), Fleet(engines)).engine
-            engines[int(name[1:])].waiting_count += 1
+            chosen = int(router.route(Request(id=i), Fleet(engines)).engine[1:])
+            engines[chosen] = replace(engines[chosen], waiting_count=engines[chosen].waiting_count + 1)
         return max(e.waiting_count for e in engines) - 100
 
     assert longest_queue(PowerOfTwo(seed=5)) <= 4  # log log n / log 2 + O(1)
@@ -151,7 +156,7 @@ def test_an_idle_engine_of_another_model_is_no_candidate(router):
 
 
 def test_the_reason_for_holding_names_the_model():
-    assert LeastLoaded().route(Request(model="llama"), idle(3)) == Hold("no active engine serves llama")
+    assert LeastLoaded().route(Request(model="llama"), Fleet.idle(3)) == Hold("no active engine serves llama")
 
 
 # --- LMetric ----------------------------------------------------------------------------------------------------------

@@ -14,5 +14,5 @@ class Policy:
         engines = [engine for engine in fleet.engines if engine.model == request.model]
         if not engines:
             return Hold("no engine")
-        loads = np.array([engine.running_count for engine in engines]) + np.random.normal(0, 0.1, len(engines))
+        loads = np.array([engine.running_count for engine in engines]) + np.random.normal(0, 0.1, len(engines))  # noqa: NPY002
         return Assign(engines[int(loads.argmin())].id, "least loaded, with noise")

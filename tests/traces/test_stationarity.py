@@ -1,0 +1,102 @@
+"""Seen on queues whose state is known: overload is told from a busy hour, and a fleet that fills from one that is full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.traces.golden import uniform_record
+from traces.metrics import summarise
+from traces.stationarity import crowd_growth, filling_s, first_wave_s, under_way
+
+
+def shared_server(load, seconds, seed=1):
+    """Arrivals at 10/s to a server that all requests under way share: no queue, but ever slower."""
+    rng = np.random.default_rng(seed)
+    arrival = np.sort(rng.uniform(0, seconds, rng.poisson(10 * seconds)))
+    work = rng.exponential(load / 10, len(arrival))
+    gone, left, now, i = np.full(len(arrival), np.nan), {}, 0.0, 0
+    while i < len(arrival) or left:
+        next_arrival = arrival[i] if i < len(arrival) else np.inf
+        first = min(left, key=left.__getitem__) if left else None
+        finish = now + left[first] * len(left) if left else np.inf
+        until = min(next_arrival, finish)
+        if until > 2 * seconds:
+            break
+        done = (until - now) / len(left) if left else 0.0
+        left = {key: rest - done for key, rest in left.items()}
+        now = until
+        if finish <= next_arrival:
+            gone[first] = now
+            del left[first]
+        else:
+            left[i] = work[i]
+            i += 1
+    return arrival, gone
+
+
+@pytest.mark.parametrize(("load", "seconds", "least"), [(1.1, 300, 0.8), (1.5, 100, 1.0)])
+def test_a_server_that_only_gets_slower_is_seen_to_be_overloaded(load, seconds, least):
+    found = [crowd_growth(*shared_server(load, seconds, seed), 1e9) for seed in range(10)]
+    assert np.mean([growth is not None for growth in found]) >= least
+    assert all(growth[1] > 1.5 * growth[0] for growth in found if growth)
+
+
+@pytest.mark.parametrize("load", [0.5, 0.7, 0.85])
+def test_a_server_that_keeps_up_is_not(load):
+    for seed in range(8):
+        assert crowd_growth(*shared_server(load, 150, seed), 1e9) is None
+
+
+def filling(fill_s=20.0, window_s=100.0, seed=2):
+    """An infinite server: each request stays exactly ``fill_s``, so the number under way is steady from then on."""
+    arrival = np.sort(np.random.default_rng(seed).uniform(0, window_s, int(20 * window_s)))
+    return arrival, arrival + fill_s
+
+
+def test_a_fleet_that_fills_is_told_until_when():
+    arrival, gone = filling(fill_s=20.0)
+    assert filling_s(arrival, gone, 0.0, 100.0) == pytest.approx(20.0, abs=6)
+
+
+def test_a_window_that_begins_when_it_is_full_is_left_alone():
+    alarms = [filling_s(*filling(20.0, 200.0, seed), 25.0, 200.0) is not None for seed in range(60)]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_a_filling_that_is_short_beside_the_run_does_not_matter():
+    alarms = [filling_s(*filling(1.0, 2000.0, seed), 0.0, 2000.0) is not None for seed in range(20)]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_a_closed_loops_first_wave_is_told_from_single_arrivals():
+    arrival = np.concatenate([np.zeros(16), np.linspace(1, 50, 400)])
+    assert first_wave_s(arrival, arrival + 2.5) == (16, 2.5)
+    assert first_wave_s(arrival[15:], arrival[15:] + 2.5) is None
+    assert first_wave_s(np.zeros(100), np.ones(100)) is None  # a backlog is nothing else
+
+
+def test_requests_under_way_are_counted_at_each_time():
+    arrival, gone = np.array([0.0, 1.0, 2.0]), np.array([1.5, np.nan, 2.5])
+    assert under_way(arrival, gone, np.array([0.5, 1.0, 2.0, 3.0])).tolist() == [1, 2, 2, 1]
+
+
+def test_the_warnings_suggest_a_warm_up_and_a_longer_run():
+    arrival, gone = filling(fill_s=20.0)
+    n = len(arrival)
+    record = uniform_record(n, arrival_s=arrival, intended_arrival_s=arrival, e2e_s=gone - arrival)
+    record = type(record)(
+        {**record.manifest, "window_s": [0.0, 100.0], "end_s": 120.0}, record.requests, record.steps, record.fleet, record.gaps
+    )
+    filled, empties = summarise(record).warnings
+    assert "still filling when the measured window began" in filled
+    assert "`warmup: 2" in filled
+    assert "20 % of the measured window" in empties
+
+
+def test_ever_more_requests_under_way_is_overload_without_a_queue():
+    n = 400
+    e2e = np.linspace(1, 200, n)
+    record = uniform_record(n, queue_s=0.0, e2e_s=e2e)
+    (line,) = [line for line in summarise(record).warnings if "overloaded" in line]
+    assert line.startswith("ever more requests were under way")
