@@ -3,7 +3,7 @@
 Life cycle: a policy is built once per run from its registered name and plain parameters, and is called by exactly one world.
 It keeps what state it likes in itself, changes it only when called, reads time only from the view, and draws randomness only
 from named streams made of the ``seed`` that its constructor is given (``policies.streams``), so that replaying its calls rebuilds
-it anywhere.
+it anywhere. ``twinserve policies check`` (``policies.check``) tries all of it, and says what to do about what it finds.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from traces.record import Record
 from traces.scenario import Scenario
 from traces.scenario.policy import parse_params
 
-_ARRIVALS_S, _DRAIN_S = 12, 28
+_ARRIVALS_S, _DRAIN_S = 12, 12
 _CHAT = {"name": "chat", "trace": "azure-2023-conv", "rate": "12/s", "slo": {"ttft": "500ms", "tpot": "30ms"}}
 _BATCH = {"name": "batch", "trace": {"prompt_tokens": 1500, "output_tokens": 300}, "rate": "8/s", "offline": True}
 _COMMON = {"model": "llama-3.1-8b", "duration": f"{_ARRIVALS_S}s", "drain": f"{_DRAIN_S}s", "seed": 1}

@@ -65,3 +65,15 @@ class Both(Modest):
 
     def plan(self, engine: EngineView) -> StepPlan:
         return StepPlan(engine.max_batched_tokens, reason="all")
+
+
+class Pairs:
+    """Takes the engine that most others have more load than: fine for a few engines, slow for many."""
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        engines = [e for e in fleet.engines if e.model == request.model]
+        if not engines:
+            return Hold("no engine")
+        loads = [e.running_count for e in engines]
+        below = [sum(mine <= other for other in loads) for mine in loads]
+        return Assign(engines[below.index(max(below))].id, "below most others")

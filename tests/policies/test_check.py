@@ -17,6 +17,7 @@ import pytest
 
 from policies import registry
 from policies.check import CHECKS, Level, Outcome, check, examine, find, subject_of
+from policies.checks import speed
 from policies.checks.modules import modules_of
 from policies.checks.stories import stories
 from policies.checks.traps import Traps
@@ -25,7 +26,7 @@ from policies.routers import LMetric
 from policies.views import Engine, Fleet, Request
 from sim.policycheck import examine_with_simulation
 from tests.policies import broken
-from tests.policies.specimens import Both, Modest, OracleShortest, PeekingShortest, Spread, Terse, Tuned
+from tests.policies.specimens import Both, Modest, OracleShortest, Pairs, PeekingShortest, Spread, Terse, Tuned
 
 BUILT_IN = [(point, name) for point in registry.POINTS for name in registry.names(point)]
 ZOO = [module.name for module in pkgutil.iter_modules(broken.__path__)]
@@ -77,6 +78,12 @@ def test_the_cost_of_a_decision_is_told_as_a_ratio_and_in_seconds() -> None:
     assert speed.level is Level.INFO
     assert "µs per decision at 64 engines" in speed.what
     assert "× join-shortest-queue" in speed.what
+
+
+def test_a_policy_that_grows_faster_than_the_fleet_is_warned() -> None:
+    found = examine(subject_of(Pairs), [speed.CHECK]).findings
+    assert [(f.check, f.level) for f in found] == [("speed", Level.WARNING)]
+    assert "keep sums and indexes in the policy" in found[0].instead
 
 
 def test_a_check_that_would_only_repeat_an_error_is_not_made() -> None:
