@@ -164,6 +164,8 @@ def _scale(row: _Row, differences: Sequence[Difference]) -> tuple[Scale, str]:
     if row.unit == "s":
         scale = seconds_scale([value for d in differences for value in (d.a, d.b)])
         return scale, scale.unit
+    if row.unit == "$/Mtok" and max(value for d in differences for value in (d.a, d.b)) < 1:
+        return Scale("", 100.0), "¢/Mtok"
     return (PERCENT if row.unit == "%" else PLAIN), row.unit
 
 

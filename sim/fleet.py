@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from policies.protocols import Router
-from policies.types import Assign, EngineState, EngineView, Hold, RequestView
+from policies.types import Assign, EngineState, EngineView, Hold, RequestView, Shed
 from sim.engine import Engine
 from sim.journal import Journal
 from sim.kernel import ROUTE, Bell, Kernel
@@ -79,6 +79,10 @@ class Fleet:
             return True
         if isinstance(decision, Hold):
             return False
+        if not isinstance(decision, Shed):
+            raise InputError(
+                f"policy.router: answered {decision!r} for request {request.id}; a router answers with Assign, Hold or Shed"
+            )
         self._journal.shed(request)
         self._finish(request)
         return True

@@ -8,9 +8,9 @@ what both arms share cancels request by request. Its variance comes from batches
 
 Several seeds are independent replications. Their differences are averaged, and the variance of the average is known twice: from
 within the runs and from the spread between seeds. From ``ENOUGH_SEEDS`` on the spread alone decides, because it also holds what no
-single run can see (correlation longer than the run). With fewer, both are pooled by their degrees of freedom, of which the runs'
-own are taken to have ``TRUSTED`` at most, because batches are never quite independent; unless seeds spread more than chance allows
-(F test at 1 %): then the spread decides, and the note says so.
+single run can see (correlation longer than the run); from ``LEAST_SEEDS`` on it does where a single run tells no error. Otherwise
+both are pooled by their degrees of freedom, of which the runs' own are taken to have ``TRUSTED`` at most, because batches are never
+quite independent; unless seeds spread more than chance allows (F test at 1 %): then the spread decides, and the note says so.
 
 A difference of shares or of rates of events counts one more event than was seen (Agresti & Min, Biometrics 2005), so that two arms
 that agree on every verdict still have an interval.
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from traces.intervals import Floats, error_of_sum, rank_interval, starts
 
 ENOUGH_SEEDS = 10
+LEAST_SEEDS = 4
 TRUSTED = 8.0
 _SPREAD_BY_CHANCE = 0.01
 
@@ -131,9 +132,10 @@ def pool(contrasts: Sequence[Contrast]) -> Pooled:
     squares = np.array([c.error**2 for c in contrasts])
     alone = float(np.mean([c.alone**2 for c in contrasts]))
     between = float(np.var([c.b - c.a for c in contrasts], ddof=1)) if seeds > 1 else math.nan
-    if seeds >= ENOUGH_SEEDS:
+    known = not np.isnan(squares).any()
+    if seeds >= ENOUGH_SEEDS or (seeds >= LEAST_SEEDS and not known):
         variance, degrees, notes = between, seeds - 1.0, []
-    elif np.isnan(squares).any():
+    elif not known:
         return Pooled(a, b, n, None, None, None, None, "; ".join(notes))
     else:
         variance, degrees = float(squares.mean()), _pooled_degrees(squares, np.array([c.degrees for c in contrasts]))

@@ -139,6 +139,12 @@ def test_from_ten_seeds_on_only_their_spread_counts():
     assert (found.lo, found.hi) == pytest.approx((differences.mean() - half, differences.mean() + half))
 
 
+def test_four_seeds_tell_the_error_that_a_single_run_does_not():
+    tells_none = [known(d, math.nan) for d in (0.9, 1.0, 1.1, 1.2)]
+    assert pool(tells_none).lo < 1.05 < pool(tells_none).hi
+    assert pool(tells_none[:3]).lo is None
+
+
 def test_p_values_and_intervals_agree():
     assert pool([known(0.2227, 0.1)]).p == pytest.approx(0.05, rel=0.01)  # t with 10 degrees of freedom: 2.228
     assert pool([known(0.0, 0.1)]).p == pytest.approx(1.0)
