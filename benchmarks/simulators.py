@@ -66,6 +66,7 @@ class TwinServe:
                 "model": "llama-3.1-8b",
                 "fleet": {"gpu": "h200", "gpus": case.engines},
                 "workload": [{"name": "bench", "trace": trace}],
+                "engine": {"enable_prefix_caching": "off"},  # no two prompts share content
                 "policy": "vllm",
             },
         )
