@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from policies.decisionlog import Full, Summary
 from policies.routers import LeastLoaded, RoundRobin
 from policies.types import Assign, FleetView, Hold, RequestView, Routing, Shed
-from policies.decisionlog import Full, Summary
 from sim.journal import COMPLETED, SHED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import play
