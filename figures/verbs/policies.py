@@ -1,0 +1,96 @@
+"""Verbs on policies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from figures.verbs.options import FILE, console, guarded
+from traces.errors import InputError
+
+
+@click.group()
+def policies() -> None:
+    """What decides: routers, batchers."""
+
+
+@policies.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@guarded
+def list_policies(as_json: bool) -> None:
+    """All policies, built in and installed, by decision point."""
+    from figures.catalogue import print_policies
+    from policies.registry import catalogue
+
+    print_policies(catalogue(), as_json)
+
+
+@policies.command("show")
+@click.argument("point")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@guarded
+def show_policy(point: str, name: str, as_json: bool) -> None:
+    """One policy: what it does, its parameters, its source. POINT is router or batcher."""
+    from figures.catalogue import print_policy
+    from policies.registry import PolicyError, describe
+
+    try:
+        card = describe(point, name)
+    except PolicyError as error:
+        raise InputError(str(error)) from None
+    print_policy(card, as_json)
+
+
+@policies.command("check")
+@click.argument("words", nargs=-1, metavar="[POINT] TARGET")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Build the policy with this parameter.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@guarded
+def check_policy(words: tuple[str, ...], params: tuple[str, ...], as_json: bool) -> None:
+    """Does a policy keep its promises? TARGET is a name or module:Class; exit code 1 if it does not.
+
+    \b
+    twinserve policies check my_package.routers:MyRouter
+    twinserve policies check router power-of-two --param choices=3
+    """
+    from figures.checkview import examination_json, print_examination
+    from sim.policycheck import examine_with_simulation, find_policy
+
+    if len(words) not in (1, 2):
+        raise InputError("policies check: needs a policy; name it, as `[router|batcher] NAME` or as module:Class")
+    *point, target = words
+    subject = find_policy(target, point[0] if point and point[0] != "auto" else None, params)
+    found = examine_with_simulation(subject)
+    if as_json:
+        click.echo(json.dumps(examination_json(subject, found), ensure_ascii=False))
+    else:
+        print_examination(subject, found, console())
+    if not found.sound:
+        sys.exit(1)
+
+
+@policies.command("new")
+@click.argument("point")
+@click.argument("name")
+@click.option("--dir", "folder", type=FILE, help="Where to write it.  [default: a folder NAME here]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@guarded
+def new_policy(point: str, name: str, folder: Path | None, as_json: bool) -> None:
+    """Write a package with a new policy and its test. POINT is router or batcher.
+
+    \b
+    twinserve policies new router my-router
+    """
+    from figures.checkview import print_scaffold
+    from policies.registry import PolicyError
+    from traces.conformance.scaffold import scaffold
+
+    try:
+        written = scaffold(point, name, folder or Path(name))
+    except (PolicyError, OSError) as error:
+        raise InputError(str(error)) from None
+    print_scaffold(point, name, written, as_json)
