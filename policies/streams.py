@@ -11,13 +11,16 @@ import numpy as np
 
 _MASK = (1 << 64) - 1
 
+Stream = np.random.Generator
+"""A stream of random numbers, for code that is handed one."""
+
 
 def _key(seed: int, names: tuple[str | int, ...], bits: int) -> int:
     text = "\x1f".join([str(int(seed)), *map(str, names)])
     return int.from_bytes(blake2b(text.encode(), digest_size=bits // 8).digest(), "little")
 
 
-def generator(seed: int, *names: str | int) -> np.random.Generator:
+def generator(seed: int, *names: str | int) -> Stream:
     """A numpy generator (Philox, counter-based) of its own for ``(seed, *names)``."""
     return np.random.Generator(np.random.Philox(key=_key(seed, names, 128)))
 

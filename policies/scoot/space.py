@@ -1,0 +1,129 @@
+"""What is tuned: knobs, each a set of levels on one axis of the unit cube, and the rules that a configuration must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Config = Mapping[str, Any]
+"""Knob name → value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A knob with a few values, evenly spaced in their given order."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def value(self, unit: float) -> Any:
+        return self.values[round(unit * (len(self.values) - 1))]
+
+    def unit(self, value: Any) -> float:
+        return self.values.index(value) / max(1, len(self.values) - 1)
+
+    def snap(self, units: Floats) -> Floats:
+        last = max(1, len(self.values) - 1)
+        return np.rint(units * (len(self.values) - 1)) / last
+
+
+@dataclass(frozen=True, slots=True)
+class LogIntegers:
+    """Whole numbers from ``low`` to ``high``, on a logarithmic axis."""
+
+    name: str
+    low: int
+    high: int
+
+    def value(self, unit: float) -> int:
+        nearest: int = round(self.low * (self.high / self.low) ** unit)
+        return min(self.high, max(self.low, nearest))
+
+    def unit(self, value: int) -> float:
+        return float(np.log(value / self.low) / np.log(self.high / self.low))
+
+    def snap(self, units: Floats) -> Floats:
+        whole = np.clip(np.rint(self.low * (self.high / self.low) ** units), self.low, self.high)
+        snapped: Floats = np.log(whole / self.low) / np.log(self.high / self.low)
+        return snapped
+
+
+Knob = Levels | LogIntegers
+"""One axis of the unit cube, on which neighbouring values behave alike. ``value`` is the value nearest to a point of [0, 1],
+``unit`` where a value lies, and ``snap`` moves points to those of their nearest values."""
+
+
+def powers_of_two(name: str, low: int, high: int) -> Levels:
+    """2^k from ``low`` to ``high``, both powers of two themselves."""
+    return Levels(name, tuple(1 << k for k in range(low.bit_length() - 1, high.bit_length())))
+
+
+def flag(name: str) -> Levels:
+    """Off or on."""
+    return Levels(name, (False, True))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A known constraint, as data.
+
+    ``holds``: whether a configuration keeps it. ``repair``: a configuration that keeps it, near the given one; ``draw`` is a
+    uniform number in [0, 1) for repairs with a choice. ``text`` is for people.
+    """
+
+    text: str
+    holds: Callable[[Config], bool]
+    repair: Callable[[Config, float], Config]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Knobs, rules in the order in which they are repaired, and the configuration that the engine starts with by itself."""
+
+    knobs: tuple[Knob, ...]
+    rules: tuple[Rule, ...]
+    default: Config
+
+    def __post_init__(self) -> None:
+        if missing := {knob.name for knob in self.knobs} ^ set(self.default):
+            raise ValueError(f"knobs and default configuration differ in {sorted(missing)}")
+        if broken := self.broken(self.default):
+            raise ValueError(f"the default configuration breaks: {broken[0].text}")
+
+    def broken(self, config: Config) -> list[Rule]:
+        """The rules that ``config`` does not keep."""
+        return [rule for rule in self.rules if not rule.holds(config)]
+
+    def repaired(self, config: Config, draw: float) -> Config:
+        """``config`` made to keep all rules."""
+        for rule in self.rules:
+            if not rule.holds(config):
+                config = rule.repair(config, draw)
+        return config
+
+    def unit(self, config: Config) -> Floats:
+        """A configuration as a point of the unit cube, one coordinate per knob."""
+        return np.array([knob.unit(config[knob.name]) for knob in self.knobs])
+
+    def config(self, point: Floats) -> dict[str, Any]:
+        """The configuration nearest to a point of the unit cube."""
+        return {knob.name: knob.value(float(u)) for knob, u in zip(self.knobs, point, strict=True)}
+
+    def lawful(self, points: Floats, draws: Sequence[float]) -> Floats:
+        """Points of the unit cube, shape (n, knobs), moved to configurations that keep all rules; equal ones merged, order kept."""
+        seen: dict[bytes, Floats] = {}
+        for point, draw in zip(points, draws, strict=True):
+            config = self.repaired(self.config(point), draw)
+            lawful = self.unit(config)
+            seen.setdefault(lawful.tobytes(), lawful)
+        return np.array(list(seen.values())).reshape(-1, len(self.knobs))
+
+
+def implies(text: str, holds: Callable[[Config], bool], changes: Callable[[Config, float], Mapping[str, Any]]) -> Rule:
+    """A rule whose repair sets the knobs that ``changes`` returns."""
+    return Rule(text, holds, lambda config, draw: {**config, **changes(config, draw)})

@@ -1,0 +1,117 @@
+"""The documented spaces: vLLM's knobs of today, and those of the paper's vLLM 0.4.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policies.scoot.space import Config, Knob, Levels, LogIntegers, Rule, Space, flag, implies, powers_of_two
+
+_SEATS = implies(
+    "max_num_seqs must not exceed max_num_batched_tokens",
+    lambda c: c["max_num_seqs"] <= c["max_num_batched_tokens"],
+    lambda c, _: {"max_num_seqs": 1 << (int(c["max_num_batched_tokens"]).bit_length() - 1)},
+)
+
+
+def _whole_prompts(longest: int, *, chunks: bool) -> Rule:
+    """vLLM refuses to start without chunked prefill where a step may not hold the longest prompt.
+
+    Repaired by a larger step; with ``chunks`` every other time by chunked prefill, so that small steps stay as likely as others.
+    """
+
+    def changes(_: Config, draw: float) -> dict[str, Any]:
+        return {"enable_chunked_prefill": True} if chunks and draw < 0.5 else {"max_num_batched_tokens": longest}
+
+    return implies(
+        f"without chunked prefill, max_num_batched_tokens must be at least max_model_len ({longest})",
+        lambda c: c["enable_chunked_prefill"] or c["max_num_batched_tokens"] >= longest,
+        changes,
+    )
+
+
+def vllm(*, gpus: int, min_tensor_parallel: int = 1, max_model_len: int, speculation: bool = False) -> Space:
+    """The knobs of vLLM 0.26–0.32 that move latency or throughput, with the engine's own validity rules.
+
+    ``tensor_parallel`` × replicas = ``gpus``: the rest of the GPUs hold further replicas. Source of the rules:
+    vllm/config/scheduler.py and vllm/engine/arg_utils.py (0.32).
+
+    Args:
+        gpus: GPUs of the service, a power of two.
+        min_tensor_parallel: fewest GPUs that hold the weights, a power of two.
+        max_model_len: prompt plus output at most, in tokens.
+        speculation: also tune the number of draft tokens (0 = none).
+    """
+    knobs: list[Knob] = [
+        powers_of_two("tensor_parallel", min_tensor_parallel, gpus),
+        powers_of_two("max_num_seqs", 16, 1024),
+        LogIntegers("max_num_batched_tokens", 256, max(16384, 2 * max_model_len)),
+        Levels("block_size", (16, 32, 64)),
+        flag("enable_chunked_prefill"),
+        flag("enable_prefix_caching"),
+        Levels("long_prefill_token_threshold", (max_model_len // 8, max_model_len // 4, max_model_len // 2, 0)),  # 0 = no limit
+        Levels("gpu_memory_utilization", (0.8, 0.85, 0.9, 0.92, 0.95, 0.98)),
+        Levels("watermark", (0.0, 0.01, 0.05)),
+    ]
+    default: dict[str, Any] = {
+        "tensor_parallel": min_tensor_parallel,
+        "max_num_seqs": 1024,
+        "max_num_batched_tokens": 8192,
+        "block_size": 16,
+        "enable_chunked_prefill": True,
+        "enable_prefix_caching": True,
+        "long_prefill_token_threshold": 0,
+        "gpu_memory_utilization": 0.92,
+        "watermark": 0.0,
+    }
+    if speculation:
+        knobs.append(Levels("num_speculative_tokens", (0, 1, 2, 3, 4, 6, 8)))
+        default["num_speculative_tokens"] = 0
+    return Space(tuple(knobs), (_whole_prompts(max_model_len, chunks=True), _SEATS), default)
+
+
+def _one_of_two(config: Config, draw: float) -> dict[str, bool]:
+    """SCOOT's repair: with probability 0.67 one of the two is turned off, either alike, else both."""
+    if draw < 0.67:
+        return {("enable_chunked_prefill" if draw < 0.335 else "enable_prefix_caching"): False}
+    return {"enable_chunked_prefill": False, "enable_prefix_caching": False}
+
+
+def paper(*, gpus: int, min_tensor_parallel: int = 1, max_model_len: int) -> Space:
+    """The nine knobs of vLLM 0.4.2 that the paper tunes, its known constraints and its repairs.
+
+    Source: arXiv 2408.04323 §4 and Ketonmi/SCOOT (``ensure_hard_constr``); the repaired step budget is ``max_model_len`` rounded
+    up to a power of two, as there.
+    """
+    whole = 1 << (max_model_len - 1).bit_length()
+    knobs: tuple[Knob, ...] = (
+        powers_of_two("tensor_parallel", min_tensor_parallel, gpus),
+        powers_of_two("max_num_seqs", 64, 8192),
+        LogIntegers("max_num_batched_tokens", 64, max(8192, 2 * whole)),
+        Levels("block_size", (8, 16, 32)),
+        Levels("scheduler_delay_factor", tuple(step / 5 for step in range(11))),
+        flag("enable_chunked_prefill"),
+        flag("enable_prefix_caching"),
+        flag("disable_custom_all_reduce"),
+        flag("use_v2_block_manager"),
+    )
+    rules = (
+        implies(
+            "vLLM 0.4.2 has no chunked prefill together with prefix caching",
+            lambda c: not (c["enable_chunked_prefill"] and c["enable_prefix_caching"]),
+            _one_of_two,
+        ),
+        _whole_prompts(whole, chunks=False),
+        _SEATS,
+    )
+    default = {
+        "tensor_parallel": min_tensor_parallel,
+        "max_num_seqs": 256,
+        "max_num_batched_tokens": max(4096, whole),
+        "block_size": 16,
+        "scheduler_delay_factor": 0.0,
+        "enable_chunked_prefill": False,
+        "enable_prefix_caching": False,
+        "disable_custom_all_reduce": False,
+        "use_v2_block_manager": False,
+    }
+    return Space(knobs, rules, default)

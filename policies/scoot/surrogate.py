@@ -1,0 +1,83 @@
+"""What the tuner believes of one objective: a Gaussian process over the unit cube, fitted to transformed observations."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
+from sklearn.preprocessing import PowerTransformer
+
+from policies.scoot.warping import WarpedMatern
+
+Floats = NDArray[np.float64]
+
+
+def _climb(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
+    """Sklearn's own optimiser with an end: far along a ridge of the likelihood, predictions no longer change."""
+    found = minimize(  # type: ignore[call-overload]
+        objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 80, "ftol": 1e-6}
+    )
+    return found.x, found.fun
+
+
+class Surrogate:
+    """Posterior of an objective that is to be small, in units in which the observations have mean 0 and deviation 1.
+
+    Observations go through a power transform first (Box–Cox where all are positive, else Yeo–Johnson), as in HEBO and SCOOT:
+    latencies near saturation would otherwise rule the fit. Kernel: linear + Matérn 5/2 with input warping, and noise.
+
+    Args:
+        points: shape (n, knobs), in the unit cube; n ≥ 2.
+        values: shape (n,), finite.
+        seed: of the fit's restarts.
+    """
+
+    def __init__(self, points: Floats, values: Floats, *, seed: int) -> None:
+        self.values = self._transformed(values)
+        """The observations in the model's units, shape (n,)."""
+        kernel = (
+            ConstantKernel(1.0, (0.05, 20.0)) * WarpedMatern.unwarped(points.shape[1])
+            + ConstantKernel(0.1, (1e-4, 10.0)) * DotProduct(1.0, (0.1, 10.0))
+            + WhiteKernel(1e-2, (1e-5, 0.5))
+        )
+        self._process = GaussianProcessRegressor(kernel, optimizer=_climb, n_restarts_optimizer=1, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound says: this knob does not matter
+            self._process.fit(points, self.values)
+
+    @staticmethod
+    def _transformed(values: Floats) -> Floats:
+        scaled = (values / (np.abs(values).max() or 1.0)).reshape(-1, 1)
+        if np.ptp(scaled) == 0:
+            return np.zeros(len(values))
+        method = "box-cox" if scaled.min() > 0 else "yeo-johnson"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            moved: Floats = PowerTransformer(method).fit_transform(scaled)[:, 0]
+        if not np.isfinite(moved).all() or np.ptp(moved) < 1e-6:
+            moved = (scaled[:, 0] - scaled.mean()) / scaled.std()
+        return moved
+
+    def predict(self, points: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the objective itself (noise left out), each of shape (n,)."""
+        mean, deviation = self._process.predict(points, return_std=True)
+        noise = self.noise
+        return mean, np.sqrt(np.maximum(deviation**2 - noise**2, 1e-10))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of an observation around the objective."""
+        return float(np.sqrt(self._process.kernel_.k2.noise_level))
+
+    def believe(self, points: Floats) -> None:
+        """Take for the time being the predicted means at ``points`` as observed: what pending trials are expected to say."""
+        mean, _ = self._process.predict(points, return_std=True)
+        process = self._process
+        process.set_params(kernel=process.kernel_, optimizer=None)
+        process.fit(np.concatenate([process.X_train_, points]), np.concatenate([process.y_train_, mean]))
