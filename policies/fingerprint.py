@@ -3,127 +3,97 @@
 The mean time of an engine step is the sum of
 
     overhead                                                what every step pays: host work, kernel gaps, attention's floor
-    + tokens(prefill + decode + verify tokens)              GEMMs, all-reduces and small kernels of all layers
+    + tokens(m)                                             GEMMs, experts, all-reduces, small kernels and hops of all layers
     + sampled(rows whose logits are computed)               language-model head and sampling
     + chunk × chunks + token × prefill tokens + attention × prefill_attention    prefill attention (``policies.latency.StepShape``)
-    + decode(n) + decode_context × KV tokens read           decode attention of n requests: per request, and by memory bandwidth
+    + decode(n, KV tokens read)                             decode attention: for each n a line in the KV tokens
 
-which, for a fixed number of decoding requests, is affine in the KV tokens that they read: a run of decode steps of a steady
-batch has a closed form, on which the simulator's leaps and the policies' look-ahead rest. Every term is non-decreasing, so the
-step time is monotone in every component of the step's shape.
+where m = prefill + decode + verified draft tokens. For a fixed number of decoding requests this is affine in the KV tokens that
+they read: a run of decode steps of a steady batch has a closed form, on which the simulator's leaps and the policies' look-ahead
+rest. With ``stages`` pipeline stages this is the time of one batch through all of them, and decoding requests and their draft
+tokens are spread over as many batches in flight: m, sampled rows, n and KV tokens of decodes count 1 / stages each, while a prefill
+chunk passes all stages in turn.
+
+Every curve is non-decreasing, so the step time is monotone in every component of the step's shape; in the number of decoding
+requests at given KV tokens up to ``Lines.crossing`` of the decode lines.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+from policies.curve import Curve, Lines
 
-Floats = NDArray[np.float64]
-Provenance = Literal["measured", "assembled", "analytic"]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A piecewise linear, non-decreasing function through ``(x, y)``: 0 at x = 0 (no work, no time), flat up to the first
-    breakpoint, and beyond the last one a continuation of the last segment.
-
-    Raises:
-        ValueError: x not strictly increasing from at least 1, or y negative, decreasing or not finite.
-    """
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        x, y = np.array(self.x, float), np.array(self.y, float)
-        if len(x) != len(y) or len(x) < 2 or x[0] < 1 or not (np.diff(x) > 0).all():
-            raise ValueError(f"a curve needs at least two breakpoints with x increasing from 1 or more; got x = {self.x}")
-        if not np.isfinite(y).all() or y[0] < 0 or not (np.diff(y) >= 0).all():
-            raise ValueError(f"a curve's y must be finite, not negative and not decreasing; got y = {self.y}")
-
-    @cached_property
-    def _slopes(self) -> list[float]:
-        return [(y1 - y0) / (x1 - x0) for x0, x1, y0, y1 in zip(self.x, self.x[1:], self.y, self.y[1:], strict=False)]
-
-    @cached_property
-    def _arrays(self) -> tuple[Floats, Floats]:
-        return np.array(self.x, float), np.array(self.y, float)
-
-    def at(self, x: float) -> float:
-        """The value at one point."""
-        if x <= self.x[0]:
-            return self.y[0] if x > 0 else 0.0
-        i = min(bisect_right(self.x, x), len(self._slopes)) - 1
-        return self._slopes[i] * (x - self.x[i]) + self.y[i]
-
-    def many(self, x: Floats) -> Floats:
-        """The values at an array of points."""
-        xs, ys = self._arrays
-        y = np.interp(x, xs, ys)
-        if len(x) and x.max() > xs[-1]:
-            y += self._slopes[-1] * np.maximum(x - xs[-1], 0.0)
-        return np.where(x > 0, y, 0.0)
-
-    def __add__(self, other: Curve) -> Curve:
-        x = np.union1d(self.x, other.x)
-        return Curve(tuple(x.tolist()), tuple((self.many(x) + other.many(x)).tolist()))
-
-    def to_dict(self) -> dict[str, list[float]]:
-        return {"x": list(self.x), "y": list(self.y)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Curve:
-        return cls(tuple(map(float, data["x"])), tuple(map(float, data["y"])))
-
-    @classmethod
-    def proportional(cls, slope: float) -> Curve:
-        """``slope`` × x."""
-        return cls((1.0, 2.0), (slope, 2 * slope))
+SCHEMA = 2
+Provenance = Literal["measured", "assembled", "analytic", "end-to-end"]
+NOTHING = Curve.proportional(0.0)
+NOISE_LEVELS = (0.0, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 1.0)
+"""Probabilities at which ``Fingerprint.noise`` gives the distribution of step times."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """The fitted terms of a step's mean time, in seconds; the module's text says how they add up.
 
-    ``gemm``, ``all_reduce``, ``small_kernels``: over all layers, by tokens in the step. ``sampled``: by rows of logits.
-    ``prefill_chunk``, ``prefill_token``, ``prefill_attention``: per chunk, per token and per token² of prefill attention.
-    ``decode``: by decoding requests. ``decode_context``: per KV token read.
+    ``gemm``, ``experts`` (routed experts of a mixture), ``all_reduce``, ``small_kernels``, ``hops`` (between pipeline stages): over
+    all layers, by tokens in the step. ``sampled``: by rows of logits. ``prefill_chunk``, ``prefill_token``, ``prefill_attention``:
+    per chunk, per token and per token² of prefill attention. ``decode``: by decoding requests and KV tokens that they read.
     """
 
     overhead: float
     gemm: Curve
-    all_reduce: Curve
-    small_kernels: Curve
     sampled: Curve
     prefill_chunk: float
     prefill_token: float
     prefill_attention: float
-    decode: Curve
-    decode_context: float
+    decode: Lines
+    all_reduce: Curve = NOTHING
+    small_kernels: Curve = NOTHING
+    experts: Curve = NOTHING
+    hops: Curve = NOTHING
+    stages: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("overhead", "prefill_chunk", "prefill_token", "prefill_attention", "decode_context"):
+        for name in ("overhead", "prefill_chunk", "prefill_token", "prefill_attention"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"term {name} must be finite and not negative; got {getattr(self, name)}")
+                raise ValueError(f"terms.{name} is {getattr(self, name)}; give a finite number of seconds, not negative")
+        if self.stages < 1:
+            raise ValueError(f"terms.stages is {self.stages}; it counts pipeline stages, 1 or more")
 
     @cached_property
     def tokens(self) -> Curve:
-        """GEMMs, all-reduces and small kernels together, by tokens in the step."""
-        return self.gemm + self.all_reduce + self.small_kernels
+        """All that follows from the tokens in the step, together."""
+        total = self.gemm
+        for curve in (self.experts, self.all_reduce, self.small_kernels, self.hops):
+            total = total if curve == NOTHING else total + curve
+        return total
 
     def to_dict(self) -> dict[str, Any]:
-        return {f.name: v.to_dict() if isinstance(v := getattr(self, f.name), Curve) else v for f in fields(self)}
+        """Plain JSON-able data; what is at its default is left out."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: value.to_dict() if isinstance(value, Curve | Lines) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Terms:
-        _check_keys(cls, data, "terms")
-        terms: dict[str, Any] = {name: Curve.from_dict(v) if isinstance(v, Mapping) else float(v) for name, v in data.items()}
+        """Raises:
+        ValueError: a key is missing or unknown, or a curve is not one; the term and its row are named.
+        """
+        check_keys(cls, data, "terms")
+        terms: dict[str, Any] = {}
+        for name, value in data.items():
+            try:
+                if name == "decode":
+                    terms[name] = Lines.from_dict(value)
+                elif isinstance(value, Mapping):
+                    terms[name] = Curve.from_dict(value)
+                else:
+                    terms[name] = int(value) if name == "stages" else float(value)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"terms.{name}: {error}") from None
         return cls(**terms)
 
 
@@ -131,9 +101,13 @@ class Terms:
 class Fingerprint:
     """What is known of one deployment's step time.
 
-    ``precision``: of the weights ("bf16"). ``provenance``: measured on a running engine, assembled from operator tables, or
-    analytic (data sheets). ``source``: the data and every assumption in words. ``calibrated``: per feature the range that the
-    data cover. ``residual``: relative standard deviation of measured step times around the mean that the terms give.
+    ``precision``: of the weights ("bf16"). ``provenance``: measured on a running engine, assembled from operator tables, analytic
+    (data sheets), or fitted to end-to-end tables. ``source``: the data and every assumption in words. ``calibrated``: per feature
+    the range that the data cover. ``residual``: relative standard deviation of step times around the mean that the terms give.
+    ``kv_precision``: of keys and values in memory. ``expert_parallel``: experts are spread over the GPUs instead of sliced.
+    ``errors``: per term the median and 90th percentile of |relative error| on its rows, and how many rows there were.
+    ``hashes``: of what the terms were fitted to, by file. ``noise``: a step's time over its mean, at ``NOISE_LEVELS``, linear in
+    between; empty = log-normal of standard deviation ``residual``.
     """
 
     model: str
@@ -146,28 +120,65 @@ class Fingerprint:
     terms: Terms
     calibrated: Mapping[str, tuple[float, float]]
     residual: float
+    pipeline_parallel: int = 1
+    expert_parallel: bool = False
+    kv_precision: str = "bf16"
+    errors: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    noise: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.provenance not in get_args(Provenance):
+            raise ValueError(f"provenance is {self.provenance!r}; it is one of {', '.join(get_args(Provenance))}")
+        if not 0 <= self.residual < 10:
+            raise ValueError(f"residual is {self.residual}; it is a share of the step time, such as 0.03")
+        if self.noise and (len(self.noise) != len(NOISE_LEVELS) or not all(0 < a <= b for a, b in pairwise(self.noise))):
+            raise ValueError(f"noise is {list(self.noise)}; give {len(NOISE_LEVELS)} rising factors around 1")
+        for feature, (low, high) in self.calibrated.items():
+            if not 0 <= low <= high < float("inf"):
+                raise ValueError(f"calibrated.{feature} is [{low}, {high}]; give the least and the most that the data cover")
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.gpu}/tp{self.tensor_parallel}/{self.precision}"
+        """Like ``llama-3.1-8b/h200/tp1/bf16``; pp2, ep and +kv-fp8 are added where they apply."""
+        return deployment_name(
+            self.model,
+            self.gpu,
+            self.tensor_parallel,
+            self.precision,
+            pipeline_parallel=self.pipeline_parallel,
+            expert_parallel=self.expert_parallel,
+            kv_precision=self.kv_precision,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able data; ``from_dict`` gives an equal fingerprint back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**plain, "terms": self.terms.to_dict(), "calibrated": {k: list(v) for k, v in self.calibrated.items()}}
+        return {
+            "schema": SCHEMA,
+            **plain,
+            "terms": self.terms.to_dict(),
+            "calibrated": {k: list(v) for k, v in self.calibrated.items()},
+            "errors": {k: list(v) for k, v in self.errors.items()},
+            "hashes": dict(self.hashes),
+            "noise": list(self.noise),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Fingerprint:
         """The fingerprint that ``to_dict`` wrote.
 
         Raises:
-            ValueError: a key is missing or unknown, or a term is negative, not finite or not monotone.
+            ValueError: another schema, a key missing or unknown, or a term negative, not finite or not monotone.
         """
-        _check_keys(cls, data, "fingerprint")
-        if data["provenance"] not in get_args(Provenance):
-            raise ValueError(f"provenance is one of {', '.join(get_args(Provenance))}; got {data['provenance']}")
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"schema is {data.get('schema', 'missing')}, this version reads {SCHEMA}")
+        data = {key: value for key, value in data.items() if key != "schema"}
+        check_keys(cls, data, "fingerprint")
         calibrated = {k: (float(low), float(high)) for k, (low, high) in data["calibrated"].items()}
-        return cls(**{**data, "terms": Terms.from_dict(data["terms"]), "calibrated": calibrated})
+        errors = {k: (float(median), float(p90), int(rows)) for k, (median, p90, rows) in data.get("errors", {}).items()}
+        terms, noise = Terms.from_dict(data["terms"]), tuple(map(float, data.get("noise", ())))
+        return cls(**{**data, "terms": terms, "calibrated": calibrated, "errors": errors, "noise": noise})
 
     @classmethod
     def linear(
@@ -179,25 +190,42 @@ class Fingerprint:
         per_decode_context_s: float = 0.0,
     ) -> Fingerprint:
         """An invented deployment whose step time is linear with the given constants, for examples worked out by hand."""
-        nothing = Curve.proportional(0.0)
         terms = Terms(
             overhead=overhead_s,
             gemm=Curve.proportional(per_token_s),
-            all_reduce=nothing,
-            small_kernels=nothing,
-            sampled=nothing,
+            sampled=NOTHING,
             prefill_chunk=0.0,
             prefill_token=0.0,
             prefill_attention=per_prefill_attention_s,
-            decode=nothing,
-            decode_context=per_decode_context_s,
+            decode=Lines.proportional(per_decode_context_s),
         )
         return cls("linear", "linear", 1, "bf16", "none", "analytic", "constants given by hand", terms, {}, 0.0)
 
 
-def _check_keys(kind: type[Terms] | type[Fingerprint], data: Mapping[str, Any], where: str) -> None:
-    expected = {f.name for f in fields(kind)}
-    if missing := expected - data.keys():
+def deployment_name(
+    model: str,
+    gpu: str,
+    tensor_parallel: int,
+    precision: str,
+    *,
+    pipeline_parallel: int = 1,
+    expert_parallel: bool = False,
+    kv_precision: str = "bf16",
+) -> str:
+    """Like ``llama-3.1-8b/h200/tp1/bf16`` or ``qwen3-235b-a22b/h200/tp8ep/fp8-block+kv-fp8``."""
+    stages = f"pp{pipeline_parallel}" if pipeline_parallel > 1 else ""
+    kv = "" if kv_precision == "bf16" else f"+kv-{kv_precision}"
+    return f"{model}/{gpu}/tp{tensor_parallel}{stages}{'ep' if expert_parallel else ''}/{precision}{kv}"
+
+
+def check_keys(kind: type[Any], data: Mapping[str, Any], where: str) -> None:
+    """That a mapping has the keys of a dataclass.
+
+    Raises:
+        ValueError: one is missing or unknown.
+    """
+    required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if missing := required - data.keys():
         raise ValueError(f"{where}: missing {', '.join(sorted(missing))}")
-    if unknown := data.keys() - expected:
+    if unknown := data.keys() - {f.name for f in fields(kind)}:
         raise ValueError(f"{where}: unknown {', '.join(sorted(unknown))}")

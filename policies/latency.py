@@ -46,6 +46,22 @@ class LatencyModel(Protocol):
         """The same for arrays of equal length."""
 
 
+def outside_calibration(fingerprint: Fingerprint, step: StepShape) -> list[str]:
+    """One sentence for each feature of a step, in each of its batches, beyond the range that the fingerprint's data cover."""
+    stages = fingerprint.terms.stages
+    reached = {
+        "tokens": step.prefill_tokens + (step.decode_seqs + step.verify_tokens) / stages,
+        "prefill_chunk": step.prefill_tokens / max(step.prefill_seqs, 1),
+        "decode_seqs": step.decode_seqs / stages,
+        "decode_context_per_seq": step.decode_context / max(step.decode_seqs, 1),
+    }
+    return [
+        f"{feature} is {reached[feature]:,.0f}, beyond the {high:,.0f} that fingerprint {fingerprint.name} is calibrated for"
+        for feature, (_, high) in fingerprint.calibrated.items()
+        if reached.get(feature, 0) > high
+    ]
+
+
 class FingerprintLatency:
     """The mean step time that a fingerprint gives; affine in ``decode_context`` for a fixed number of decoding requests.
 
@@ -60,11 +76,14 @@ class FingerprintLatency:
 
     def seconds(self, step: StepShape) -> float:
         prefill_tokens, prefill_attention, prefill_seqs, decode_seqs, decode_context, verify_tokens = step
-        tokens = prefill_tokens + decode_seqs + verify_tokens
+        terms = self.fingerprint.terms
+        spread: float = decode_seqs + verify_tokens
+        if terms.stages != 1:
+            spread /= terms.stages
+        tokens = prefill_tokens + spread
         if not tokens:
             return 0.0
-        terms = self.fingerprint.terms
-        seconds = terms.overhead + terms.tokens.at(tokens) + terms.sampled.at(prefill_seqs + decode_seqs + verify_tokens)
+        seconds = terms.overhead + terms.tokens.at(tokens) + terms.sampled.at(prefill_seqs + spread)
         if prefill_tokens:
             seconds += (
                 terms.prefill_chunk * prefill_seqs
@@ -72,7 +91,7 @@ class FingerprintLatency:
                 + terms.prefill_attention * prefill_attention
             )
         if decode_seqs:
-            seconds += terms.decode.at(decode_seqs) + terms.decode_context * decode_context
+            seconds += terms.decode.at(decode_seqs / terms.stages, decode_context / terms.stages)
         return seconds
 
     def seconds_many(
@@ -85,9 +104,10 @@ class FingerprintLatency:
         verify_tokens: Floats,
     ) -> Floats:
         terms = self.fingerprint.terms
-        tokens = prefill_tokens + decode_seqs + verify_tokens
-        seconds = terms.overhead + terms.tokens.many(tokens) + terms.sampled.many(prefill_seqs + decode_seqs + verify_tokens)
+        spread = (decode_seqs + verify_tokens) / terms.stages
+        tokens = prefill_tokens + spread
+        seconds = terms.overhead + terms.tokens.many(tokens) + terms.sampled.many(prefill_seqs + spread)
         seconds += terms.prefill_chunk * prefill_seqs + terms.prefill_token * prefill_tokens
         seconds += terms.prefill_attention * prefill_attention
-        seconds += terms.decode.many(decode_seqs) + terms.decode_context * decode_context
+        seconds += terms.decode.many(decode_seqs / terms.stages, decode_context / terms.stages)
         return np.where(tokens > 0, seconds, 0.0)

@@ -7,9 +7,11 @@ steps and costs the same as one.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 
+from policies.fingerprint import NOISE_LEVELS
 from policies.streams import generator
 
 CHUNK = 4096
@@ -17,18 +19,20 @@ CHUNK = 4096
 
 
 class StepNoise:
-    """Factors of one engine's steps: log-normal with relative standard deviation ``sigma`` and mean 1.
+    """Factors of one engine's steps, of mean 1: drawn from ``quantiles`` (a fingerprint's ``noise``), or where there are none
+    log-normal with relative standard deviation ``sigma``; none at all where ``sigma`` is 0.
 
     For step ``s`` of the loaded chunk, with ``i = s % CHUNK``: ``first[i]`` is the sum of the factors before it and
     ``moment[i]`` the sum of (index × factor) before it. Arrays, as lists of floats would be four times as large, and the chunks
     of a large fleet compete for the processor's cache.
     """
 
-    __slots__ = ("_engine", "_seed", "chunk", "first", "moment", "sigma")
+    __slots__ = ("_engine", "_quantiles", "_seed", "chunk", "first", "moment", "sigma")
 
-    def __init__(self, seed: int, engine: int, sigma: float) -> None:
+    def __init__(self, seed: int, engine: int, sigma: float, quantiles: Sequence[float] = ()) -> None:
         self._seed = seed
         self._engine = engine
+        self._quantiles = quantiles
         self.chunk = -1
         """The loaded chunk."""
         self.sigma = sigma
@@ -46,9 +50,12 @@ class StepNoise:
     def sums(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
         """``first`` and ``moment`` of a chunk, CHUNK + 1 values each."""
         if self.sigma:
-            spread = np.sqrt(np.log1p(self.sigma**2))
-            normal = generator(self._seed, "step-noise", self._engine, chunk).standard_normal(CHUNK)
-            factors = np.exp(spread * normal - spread**2 / 2)
+            stream = generator(self._seed, "step-noise", self._engine, chunk)
+            if self._quantiles:
+                factors = np.interp(stream.random(CHUNK), NOISE_LEVELS, self._quantiles)
+            else:
+                spread = np.sqrt(np.log1p(self.sigma**2))
+                factors = np.exp(spread * stream.standard_normal(CHUNK) - spread**2 / 2)
         else:
             factors = np.ones(CHUNK)
         first = np.concatenate([[0.0], np.cumsum(factors)])

@@ -8,12 +8,13 @@ from policies.fingerprint import Fingerprint
 
 
 class StepTime:
-    """Mean step time of one engine within its limits ``max_batched_tokens`` and ``max_seqs``.
+    """Mean time of one batch on its way through an engine, within the limits ``max_batched_tokens`` and ``max_seqs``.
 
     ``decode_fixed`` and ``decode_per_context``, indexed by decoding requests: a decode-only step of n requests takes
     ``decode_fixed[n] + decode_per_context[n] * decode_context`` seconds, the very float that ``seconds`` returns for it.
     The numbers are those of ``policies.latency.FingerprintLatency`` on the same fingerprint; the objects are apart so that what
-    policies believe can be given an error while the truth stays.
+    policies believe can be given an error while the truth stays. Where there are pipeline stages, that one is told of the decodes
+    of all batches in flight, and takes them to be spread evenly; this one of a batch's own.
     """
 
     __slots__ = (
@@ -30,16 +31,17 @@ class StepTime:
 
     def __init__(self, fingerprint: Fingerprint, *, max_batched_tokens: int, max_seqs: int) -> None:
         terms = fingerprint.terms
+        self.fingerprint = fingerprint
         tokens = np.arange(max(max_batched_tokens, max_seqs) + 1, dtype=np.float64)
         seqs = tokens[: max_seqs + 1]
-        self.fingerprint = fingerprint
         self._prefill_chunk = terms.prefill_chunk
         self._prefill_token = terms.prefill_token
         self._prefill_attention = terms.prefill_attention
         self._tokens: list[float] = np.where(tokens > 0, terms.overhead + terms.tokens.many(tokens), 0.0).tolist()
         self._sampled: list[float] = terms.sampled.many(tokens).tolist()
-        self._decode_attention: list[float] = terms.decode.many(seqs).tolist()
-        self.decode_per_context: list[float] = [0.0] + [terms.decode_context] * max_seqs
+        fixed, per_context = terms.decode.coefficients(seqs)
+        self._decode_attention: list[float] = fixed.tolist()
+        self.decode_per_context: list[float] = per_context.tolist()
         self.decode_fixed: list[float] = [
             tokens + sampled + attention
             for tokens, sampled, attention in zip(self._tokens, self._sampled, self._decode_attention, strict=False)
@@ -81,12 +83,17 @@ class StepTime:
         """
         if not prefill_tokens and not verify_tokens:
             return self.decode_fixed[decode_seqs] + self.decode_per_context[decode_seqs] * decode_context
+        decoded = decode_seqs + verify_tokens
         return (
-            self._tokens[prefill_tokens + decode_seqs + verify_tokens]
-            + self._sampled[prefill_seqs + decode_seqs + verify_tokens]
+            self._tokens[prefill_tokens + decoded]
+            + self._sampled[prefill_seqs + decoded]
             + self._decode_attention[decode_seqs]
             + self.decode_per_context[decode_seqs] * decode_context
             + self._prefill_chunk * prefill_seqs
             + self._prefill_token * prefill_tokens
             + self._prefill_attention * prefill_attention
         )
+
+    def sampled(self, rows: int) -> float:
+        """Seconds of a step that go to the language-model head and to sampling, for so many rows of logits."""
+        return self._sampled[rows]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.fingerprint import Curve, Fingerprint, Terms
-from policies.latency import FingerprintLatency, StepShape
+from policies.curve import Curve, Lines
+from policies.fingerprint import Fingerprint, Terms
+from policies.latency import FingerprintLatency, StepShape, outside_calibration
 
 TERMS = Terms(
     overhead=1.0,
@@ -19,8 +22,7 @@ TERMS = Terms(
     prefill_chunk=0.5,
     prefill_token=0.02,
     prefill_attention=0.001,
-    decode=Curve((1.0, 8.0), (2.0, 9.0)),
-    decode_context=0.003,
+    decode=Lines((1.0, 8.0), (2.0, 9.0), (0.003, 0.003)),
 )
 LATENCY = FingerprintLatency(Fingerprint("m", "g", 2, "bf16", "none", "analytic", "by hand", TERMS, {}, 0.0))
 
@@ -64,3 +66,21 @@ def test_more_of_anything_never_takes_less_time(step: StepShape, field: str, mor
 def test_a_decode_step_is_affine_in_its_context(seqs: int, context: int, delta: int) -> None:
     times = [LATENCY.seconds(StepShape(decode_seqs=seqs, decode_context=context + i * delta)) for i in range(3)]
     assert times[2] - times[1] == pytest.approx(times[1] - times[0], rel=1e-9)
+
+
+def test_with_two_stages_decodes_are_spread_and_a_chunk_is_not() -> None:
+    fingerprint = Fingerprint("m", "g", 1, "bf16", "none", "analytic", "by hand", dataclasses.replace(TERMS, stages=2), {}, 0.0)
+    staged = FingerprintLatency(fingerprint)
+    assert staged.seconds(StepShape(decode_seqs=8, decode_context=400)) == LATENCY.seconds(
+        StepShape(decode_seqs=4, decode_context=200)
+    )
+    assert staged.seconds(StepShape(51, 100.0, 1)) == LATENCY.seconds(StepShape(51, 100.0, 1))
+
+
+def test_a_step_beyond_the_calibrated_range_names_feature_value_and_bound() -> None:
+    calibrated = {"tokens": (1.0, 100.0), "decode_context_per_seq": (1.0, 50.0)}
+    fingerprint = Fingerprint("m", "g", 2, "bf16", "none", "analytic", "by hand", TERMS, calibrated, 0.0)
+    assert outside_calibration(fingerprint, StepShape(90, 1.0, 1, 10, 500)) == []
+    found = outside_calibration(fingerprint, StepShape(91, 1.0, 1, 10, 501))
+    assert found[0] == "tokens is 101, beyond the 100 that fingerprint m/g/tp2/bf16 is calibrated for"
+    assert len(found) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from traces.errors import InputError
-from traces.hardware import GPUS, MODELS, gpu, model
+from traces.hardware import GPUS, MODELS, gpu, model, stage_layers
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("llama-3.1-8b", 8_030_261_248), ("llama-3.1-70b", 70_553_706_496)])
@@ -24,6 +24,42 @@ def test_sharding_splits_weights_but_not_norms_and_fp8_halves_linear_layers_only
     assert shape.weight_bytes(4) == (shape.weight_bytes() - norms) / 4 + norms
     embeddings = 2 * 128256 * 8192 * 2
     assert shape.weight_bytes(1, "fp8") == (shape.weight_bytes() - embeddings - norms) / 2 + embeddings + norms
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "sizes"),
+    [(32, 2, [16, 16]), (33, 2, [17, 16]), (80, 3, [27, 27, 26]), (61, 4, [15, 15, 16, 15]), (30, 4, [7, 8, 8, 7])],
+)
+def test_layers_are_dealt_out_to_stages_as_by_vllm(layers: int, stages: int, sizes: list[int]) -> None:
+    dealt = stage_layers(layers, stages)
+    assert [len(stage) for stage in dealt] == sizes
+    assert [layer for stage in dealt for layer in stage] == list(range(layers))
+
+
+def test_the_fullest_stage_holds_its_layers_and_one_of_embedding_and_head() -> None:
+    shape = model("llama-3.1-70b")
+    layer = 2 * (8192 * (2 * 64 + 2 * 8) * 128 + 3 * 8192 * 28672 + 2 * 8192)
+    table = 2 * 128256 * 8192
+    assert shape.weight_bytes(pipeline_parallel=2) == 40 * layer + table + 2 * 8192  # the last one, with the final norm
+    assert shape.weight_bytes(pipeline_parallel=3) == 27 * layer + table  # the first one; the last has 26 layers
+    assert model("llama-3.2-1b").tied  # whose last stage needs a copy of the embedding
+    assert model("llama-3.2-1b").weight_bytes(pipeline_parallel=2) > model("llama-3.2-1b").weight_bytes() / 2 + 128256 * 2048
+
+
+def test_layers_that_come_before_the_experts_make_their_stage_lighter() -> None:
+    shape = model("deepseek-v3")
+    weights = [shape.weight_bytes(8, "fp8_block", pipeline_parallel=n) for n in (1, 2)]
+    # 31 layers, of which 3 are plain, before 30 that all have experts: 30 of 58 mixtures are the most.
+    assert weights[1] / weights[0] == pytest.approx(30 / 58, rel=0.01)
+
+
+def test_kv_memory_with_stages_is_that_of_the_stage_with_the_least_room() -> None:
+    shape, h100 = model("llama-3.1-70b"), gpu("h100")
+    tokens = shape.kv_tokens_capacity(h100, 4, pipeline_parallel=3, utilization=0.9)
+    used = tokens * 27 * 2 * 2 * 128 * 2 + shape.weight_bytes(4, pipeline_parallel=3) + shape.reserve_bytes(4)
+    assert 0 <= 0.9 * h100.memory_bytes - used < 27 * 2 * 2 * 128 * 2
+    with pytest.raises(InputError, match=r"use pipeline_parallel ≥ 2, or a GPU with more memory"):
+        model("llama-3.1-405b").kv_tokens_capacity(gpu("h100"), 8)
 
 
 def test_what_weights_and_reserve_leave_of_the_memory_holds_kv() -> None:

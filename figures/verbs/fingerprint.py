@@ -1,0 +1,220 @@
+"""Verbs on fingerprints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from figures.verbs.options import FILE, guarded
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+PLOT = click.option("--plot", type=FILE, help="Draw fit and residuals into this PNG, SVG or PDF file.")
+
+
+@click.group()
+def fingerprint() -> None:
+    """Step times of a model on a GPU: what is known, from what, how well.
+
+    NAME is model/gpu/tpN/precision, such as llama-3.1-8b/h200/tp1/bf16, or a fingerprint's .json file.
+    """
+
+
+@fingerprint.command("list")
+@click.argument("pattern", default="*")
+@JSON
+@guarded
+def list_fingerprints(pattern: str, as_json: bool) -> None:
+    """The library's files, such as list 'qwen*/h200/*'. Other deployments are computed from data sheets."""
+    from fnmatch import fnmatch
+
+    from figures.fingerprints import listing
+    from traces.errors import InputError
+    from traces.fingerprints import available
+
+    names = [name for name in available() if fnmatch(name, f"*{pattern}*")]
+    if not names:
+        raise InputError(f"{pattern}: no file of the library matches; see twinserve fingerprint list")
+    click.echo(json.dumps(names) if as_json else listing(names))
+
+
+@fingerprint.command()
+@click.argument("name")
+@PLOT
+@JSON
+@guarded
+def show(name: str, plot: Path | None, as_json: bool) -> None:
+    """What fingerprint NAME says, and what it rests on."""
+    from figures import fingerprints as view
+    from traces.fingerprints import named_fingerprint
+
+    found = named_fingerprint(name)
+    click.echo(json.dumps(view.facts(found), ensure_ascii=False) if as_json else view.page(found))
+    if plot is not None:
+        view.draw(found, plot)
+
+
+@fingerprint.command()
+@click.argument("name")
+@click.option("--prefill", type=click.IntRange(min=0), default=0, help="Prompt tokens computed in the step.")
+@click.option("--prior", type=click.IntRange(min=0), default=0, help="Tokens of that prompt computed before.")
+@click.option("--decode", type=click.IntRange(min=0), default=0, help="Decoding requests.")
+@click.option("--context", type=click.IntRange(min=1), default=1024, show_default=True, help="KV tokens of each of them.")
+@click.option("--verify", type=click.IntRange(min=0), default=0, help="Draft tokens verified in all.")
+@click.option("--extrapolate", is_flag=True, help="Answer beyond the calibrated range too.")
+@JSON
+@guarded
+def predict(name: str, prefill: int, prior: int, decode: int, context: int, verify: int, extrapolate: bool, as_json: bool) -> None:
+    """How long a step takes.
+
+    \b
+    twinserve fingerprint predict llama-3.1-8b/h200/tp1/bf16 --decode 64 --context 2000
+    """
+    from policies.latency import FingerprintLatency, StepShape, outside_calibration
+    from traces.errors import InputError
+    from traces.fingerprints import named_fingerprint
+
+    found = named_fingerprint(name)
+    shape = StepShape(prefill, prefill * (prior + prefill / 2), int(prefill > 0), decode, decode * context, verify)
+    beyond = outside_calibration(found, shape)
+    if beyond and not extrapolate:
+        raise InputError(*(f"{sentence}; stay within, or add --extrapolate" for sentence in beyond))
+    seconds = FingerprintLatency(found).seconds(shape)
+    if as_json:
+        click.echo(json.dumps({"name": found.name, "seconds": seconds, "noise": found.residual, "extrapolated": beyond}))
+        return
+    click.echo(f"{1e3 * seconds:.3f} ms ± {found.residual:.1%} ({found.name}, {found.provenance})")
+    for sentence in beyond:
+        click.echo(f"Warning: extrapolated: {sentence}")
+
+
+@fingerprint.command()
+@click.argument("a")
+@click.argument("b")
+@JSON
+@guarded
+def compare(a: str, b: str, as_json: bool) -> None:
+    """Step times of fingerprint B beside those of A."""
+    from figures import fingerprints as view
+    from traces.fingerprints import named_fingerprint
+
+    one, other = named_fingerprint(a), named_fingerprint(b)
+    click.echo(json.dumps(view.comparison(one, other), ensure_ascii=False) if as_json else view.comparison_page(one, other))
+
+
+@fingerprint.command()
+@click.argument("name")
+@click.option("--tables", type=FILE, help="AIConfigurator's systems folder: assemble from its operator tables.")
+@click.option("--measured", type=FILE, help="CSV of concurrency, prompt_tokens, output_tokens, tpot_ms: fit NAME to it.")
+@click.option("--engine", metavar="VERSION", help="Refuse tables of another engine version than this, such as 0.24.0.")
+@click.option("--out", type=FILE, help="Write the fingerprint into this .json file.")
+@PLOT
+@JSON
+@guarded
+def fit(
+    name: str, tables: Path | None, measured: Path | None, engine: str | None, out: Path | None, plot: Path | None, as_json: bool
+) -> None:
+    """Fit a fingerprint of deployment NAME, from operator tables or to end-to-end measurements.
+
+    \b
+    twinserve fingerprint fit llama-3.1-8b/h200/tp1/fp8 --tables .../aiconfigurator_core/systems
+    twinserve fingerprint fit llama-3.1-8b/h200/tp1/bf16 --measured tpot.csv --out mine.json
+    """
+    from figures import fingerprints as view
+    from traces.assembly.fitting import fitted
+    from traces.assembly.library import to_json
+
+    found, errors = fitted(name, tables, measured, engine)
+    if out is not None:
+        out.write_text(to_json(found), encoding="utf-8")
+    click.echo(json.dumps(view.facts(found), ensure_ascii=False) if as_json else view.page(found))
+    if plot is not None:
+        view.draw(found, plot, errors)
+
+
+@fingerprint.command()
+@click.argument("name")
+@click.argument("replay", type=FILE, required=False)
+@click.option("--scenario", type=FILE, help="In place of REPLAY: what share of p99 TPOT noise explains in this scenario.")
+@JSON
+@guarded
+def noise(name: str, replay: Path | None, scenario: Path | None, as_json: bool) -> None:
+    """Step noise in REPLAY, a requests.jsonl of LLMServingSim's bench of deployment NAME."""
+    from traces.assembly.noise import decode_gaps, quantiles
+    from traces.errors import InputError
+    from traces.fingerprints import named_fingerprint
+
+    if scenario is not None:
+        _print_share(name, scenario, as_json)
+        return
+    if replay is None:
+        raise InputError("nothing to look at: give a replay's requests.jsonl, or --scenario")
+    gaps = decode_gaps(replay, named_fingerprint(name))
+    single = gaps.single
+    found = {
+        "gaps": len(gaps.steps),
+        "single_steps": len(single),
+        "sigma": float(single.std()),
+        "quantiles": quantiles(single),
+        "correlation": gaps.correlation,
+        "drift": gaps.drift,
+        "measured_over_fingerprint": gaps.ratio,
+    }
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{len(gaps.steps)} gaps without prefill, {len(single)} of a single step")
+    click.echo(f"noise of a step: {single.std():.2%}, correlation of successive gaps {gaps.correlation:.2f}")
+    click.echo(f"measured over fingerprint: {gaps.ratio:.3f}, drifting by {gaps.drift:.1%}")
+
+
+@fingerprint.command()
+@click.argument("scenario", type=FILE)
+@click.option("--layers", default="1,2,4", show_default=True, help="Keep so many layers of the model, one engine after the other.")
+@click.option("--seconds", type=float, default=300.0, show_default=True, help="For all of them, start-up not counted.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field, such as replay.shape=tiny.")
+@click.option("--out", type=FILE, required=True, help="Write the samples into this JSON file.")
+@guarded
+def measure(scenario: Path, layers: str, seconds: float, sets: tuple[str, ...], out: Path) -> None:
+    """Measure step times on vLLM over a grid of prefills, decodes and mixtures; a few layers tell of the whole model.
+
+    \b
+    twinserve fingerprint measure scenario.yaml --layers 1,2,4 --out samples.json
+    """
+    from replay.measuring import measure_layers
+    from traces.errors import InputError
+    from traces.scenario import load_scenario
+
+    try:
+        counts = [int(word) for word in layers.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise InputError(f"--layers: {layers!r} is not a list of numbers of layers; write it like 1,2,4")
+    data = measure_layers(load_scenario(scenario, sets), counts, seconds, lambda text: click.echo(f"measuring {text} …", err=True))
+    out.write_text(json.dumps(data), encoding="utf-8")
+    for engine in data["about"]["engines"]:
+        steps = sum(sample["layers"] == engine["layers"] for sample in data["samples"])
+        rest = "" if engine["complete"] else ", cut short"
+        click.echo(f"{engine['layers']} layers on {engine['device']}: {steps:,} steps{rest}")
+    click.echo(f"{out}: {len(data['samples']):,} samples, {len(data.get('whole', ())):,} shapes of the whole model")
+
+
+def _print_share(name: str, scenario: Path, as_json: bool) -> None:
+    from sim.noiseshare import noise_share
+    from traces.fingerprints import named_fingerprint
+    from traces.scenario import load_scenario
+
+    sigma = named_fingerprint(name).residual
+    found = noise_share(load_scenario(scenario), sigma)
+    if as_json:
+        click.echo(json.dumps({"p99_s": found.noisy_s, "silent_p99_s": found.silent_s, "share": found.share}))
+        return
+    low, high = ("?" if end is None else f"{1e3 * end:.2f}" for end in found.interval_s)
+    click.echo(
+        f"p99 TPOT {1e3 * found.noisy_s:.2f} ms (95 % interval {low} to {high}), without noise {1e3 * found.silent_s:.2f} ms"
+    )
+    told = found.interval_s[0] is not None and found.silent_s < found.interval_s[0]
+    click.echo(f"noise explains {found.share:.1%}" + ("" if told else ", which cannot be told from 0"))
+    click.echo(f"with log-normal noise ten times as large, {10 * sigma:.0%}: {1e3 * found.tenfold_s:.3f} ms")

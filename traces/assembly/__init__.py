@@ -1,0 +1,1 @@
+"""From operator times to fingerprints."""
