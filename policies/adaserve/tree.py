@@ -1,0 +1,119 @@
+"""Candidate draft trees of a batch, as arrays: what the drafter proposes, before anything is selected.
+
+A node is a draft token; its *path probability* f is the probability that all draft tokens from the root to it are accepted, the
+product of the conditional ones. The root is the token that a verification always yields: it is no node, costs one token of the
+budget, and counts one expected token, once, in ``selection``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Codes = NDArray[np.uint64]
+
+NO_NODE = -1.0
+"""Path probability where a row of a forest has no more nodes."""
+ROOT = -1
+"""Parent of the nodes of the first layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Candidate trees of n requests with m nodes at most, one row each; a parent comes before its children.
+
+    ``path``: (n, m) path probabilities, ``NO_NODE`` past a row's last node. ``parents``: (n, m) columns of the parents, or
+    ``ROOT``. ``depth``: (n,) draft tokens on each tree's longest path.
+    """
+
+    path: Floats
+    parents: Ints
+    depth: Ints
+
+    @classmethod
+    def of_chains(cls, given: Sequence[Sequence[float]]) -> Forest:
+        """Chains from their conditional probabilities."""
+        lengths = np.array([len(row) for row in given], np.int64)
+        widest = int(lengths.max(initial=0))
+        columns = np.arange(widest)
+        there = columns < lengths[:, None]
+        table = np.ones((len(given), widest))
+        table[there] = np.fromiter(chain.from_iterable(given), np.float64, int(lengths.sum()))
+        path = np.where(there, np.cumprod(table, axis=1), NO_NODE)
+        return cls(path, np.broadcast_to(columns - 1, path.shape), lengths)
+
+    @classmethod
+    def of_trees(cls, trees: Sequence[tuple[Sequence[int], Sequence[float]]]) -> Forest:
+        """Trees, each as its nodes' parents and conditional probabilities.
+
+        Raises:
+            ValueError: a node comes before its parent.
+        """
+        widest = max((len(parents) for parents, _ in trees), default=0)
+        path = np.full((len(trees), widest), NO_NODE)
+        table = np.full((len(trees), widest), ROOT)
+        deepest = np.zeros(len(trees), np.int64)
+        for row, (parents, given) in enumerate(trees):
+            depths: list[int] = []
+            for node, (parent, probability) in enumerate(zip(parents, given, strict=True)):
+                if not ROOT <= parent < node:
+                    raise ValueError(f"tree {row}: node {node} has parent {parent}; a parent comes before its children")
+                path[row, node] = probability * (1.0 if parent == ROOT else path[row, parent])
+                depths.append(1 if parent == ROOT else depths[parent] + 1)
+            table[row, : len(parents)] = parents
+            deepest[row] = max(depths, default=0)
+        return cls(path, table, deepest)
+
+    def best_first(self) -> Ints:
+        """(n, m): each row's nodes by falling path probability, parents before children where they tie.
+
+        No child is likelier than its parent, so every prefix of a row is a tree that hangs together.
+        """
+        return np.argsort(-self.path, axis=1, kind="stable")
+
+
+class Drafter(Protocol):
+    """The next tokens that a draft model proposes after given paths, for all requests at once."""
+
+    def expand(self, layer: int, contexts: Codes) -> tuple[Floats, Codes]:
+        """Conditional probabilities of c children of each context, and their own contexts; both (n, k, c).
+
+        ``contexts``: (n, k) names of the paths so far, all 0 at the root. ``layer``: draft tokens on these paths.
+        """
+
+
+def beam(drafter: Drafter, requests: int, depth: int, width: int) -> tuple[Forest, Codes]:
+    """Step 1, speculation: beam search that keeps the ``width`` likeliest paths of every layer, for all requests in parallel.
+
+    Returns the candidate trees, of at most depth × width nodes, and the context of every node, (n, m). Every layer after the first
+    costs one pass of the draft model over n × width tokens. Source: AdaServe, §5.
+    """
+    frontier: Codes = np.zeros((requests, 1), np.uint64)
+    reach = np.ones((requests, 1))
+    columns = np.full((requests, 1), ROOT)
+    rows = np.arange(requests)[:, None]
+    paths, parents, contexts = [], [], []
+    nodes = 0
+    for layer in range(depth):
+        given, children = drafter.expand(layer, frontier)
+        fan = given.shape[2]
+        candidates = (reach[:, :, None] * given).reshape(requests, -1)
+        kept = np.argsort(-candidates, axis=1, kind="stable")[:, :width]
+        reach = candidates[rows, kept]
+        frontier = children.reshape(requests, -1)[rows, kept]
+        paths.append(reach)
+        parents.append(columns[rows, kept // fan])
+        contexts.append(frontier)
+        columns = np.broadcast_to(np.arange(nodes, nodes + reach.shape[1]), reach.shape)
+        nodes += reach.shape[1]
+    if not depth:
+        return Forest(np.empty((requests, 0)), np.empty((requests, 0), np.int64), np.zeros(requests, np.int64)), frontier[:, :0]
+    forest = Forest(np.hstack(paths), np.hstack(parents), np.full(requests, depth))
+    return forest, np.hstack(contexts)

@@ -1,0 +1,102 @@
+"""AdaServe as a speculator of chains: what it reads from the views and says of the drafts."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from policies import registry
+from policies.adaserve.speculator import AdaServe
+from policies.protocols import Speculator
+from policies.types import Drafts
+from policies.views import Request
+from tests.policies.adaserve.engines import decoding_request, engine
+
+SURE, UNSURE = [0.9, 0.9, 0.9, 0.9], [0.5, 0.5, 0.5, 0.5]
+
+
+def test_it_is_a_speculator_by_name_of_its_class():
+    built = registry.build("speculator", "policies.adaserve.speculator:AdaServe", {"budget": 8, "order": "ascending"}, seed=0)
+    assert isinstance(built, Speculator)
+    assert not hasattr(built, "__dict__")
+
+
+def test_a_request_behind_schedule_gets_the_tokens_that_bring_it_back():
+    """100 ms and 20 ms of this step at 40 ms per token are due 3; it has 1: it needs 2, the root's token and drafts worth one."""
+    late, idle = decoding_request(1, tpot_s=0.040, generated=2), decoding_request(2)
+    policy = AdaServe(budget=2 + 3, share=10.0)
+    selection = policy.select(engine([late, idle], now_s=0.1), Drafts({1: UNSURE, 2: SURE}))
+    assert selection.tokens == {1: 3, 2: 0}  # 0.5 + 0.25 + 0.125 < 1: all that the budget has
+    relaxed = AdaServe(budget=2 + 3, phases="greedy").select(engine([late, idle], now_s=0.1), Drafts({1: UNSURE, 2: SURE}))
+    assert relaxed.tokens == {1: 0, 2: 3}
+
+
+def test_a_request_ahead_of_schedule_competes_by_probability_alone():
+    ahead, idle = decoding_request(1, tpot_s=0.040, generated=10), decoding_request(2)
+    selection = AdaServe(budget=2 + 3).select(engine([ahead, idle], now_s=0.1), Drafts({1: UNSURE, 2: SURE}))
+    assert selection.tokens == {1: 0, 2: 3}
+    assert "0 of them for objectives" in selection.reason
+
+
+def test_the_time_of_drafting_counts_into_the_step():
+    slow = decoding_request(1, tpot_s=0.040, generated=4)
+    shown = engine([slow, decoding_request(2)], now_s=0.1)
+    drafts = Drafts({1: UNSURE, 2: SURE})
+    assert AdaServe(budget=2 + 2).select(shown, drafts).tokens == {1: 0, 2: 2}
+    assert AdaServe(budget=2 + 2, draft_time_s=0.020, share=10.0).select(shown, drafts).tokens == {1: 2, 2: 0}
+
+
+def test_tiers_can_be_left_to_the_throughput_phase_as_the_released_engine_does():
+    late = decoding_request(1, tpot_s=0.040, generated=2, tier="chat")
+    shown, drafts = engine([late, decoding_request(2)], now_s=0.1), Drafts({1: UNSURE, 2: SURE})
+    assert AdaServe(budget=5, share=10.0).select(shown, drafts).tokens == {1: 3, 2: 0}
+    assert AdaServe(budget=5, share=10.0, unconstrained="summary, chat").select(shown, drafts).tokens == {1: 0, 2: 3}
+
+
+def test_drafts_get_shorter_as_more_requests_share_the_budget():
+    policy = AdaServe(budget=64, depth_min=1)
+    depths = [policy.shape(engine([decoding_request(i) for i in range(count)])).tokens for count in (1, 8, 16, 32)]
+    assert depths == [8, 7, 3, 1]
+
+
+def test_requests_in_prefill_are_not_counted():
+    prefilling = [Request(id=i, prompt_tokens=10, prefilled_tokens=5) for i in range(50)]
+    assert AdaServe(budget=64).shape(engine([decoding_request(99), *prefilling])).tokens == 8
+
+
+def test_without_a_budget_the_knee_of_the_engines_step_times_is_taken():
+    requests = [decoding_request(i) for i in range(300)]
+    selection = AdaServe().select(engine(requests), Drafts({r.id: SURE for r in requests}))
+    assert sum(selection.tokens.values()) == 1008 - 300  # FLAT's ridge is at 1,000 tokens, asked about at multiples of 16
+
+
+def test_no_more_is_verified_than_there_is_nor_anything_when_roots_take_it_all():
+    requests = [decoding_request(i, tpot_s=0.001) for i in range(8)]
+    drafts = Drafts({r.id: SURE for r in requests})
+    assert set(AdaServe(budget=8).select(engine(requests, 1.0), drafts).tokens.values()) == {0}
+    assert set(AdaServe(budget=800).select(engine(requests, 1.0), drafts).tokens.values()) == {4}
+    assert AdaServe(budget=8).select(engine([]), Drafts({})).tokens == {}
+
+
+def test_it_decides_the_same_after_a_pickle():
+    policy = AdaServe()
+    shown = engine([decoding_request(i, tpot_s=0.02) for i in range(9)], now_s=0.2)
+    policy.shape(shown)
+    again = pickle.loads(pickle.dumps(policy))
+    drafts = Drafts(dict.fromkeys(range(9), UNSURE))
+    assert again.select(shown, drafts) == policy.select(shown, drafts)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"budget": -1}, "budget is -1"),
+        ({"order": "up"}, "order is 'up'"),
+        ({"margin": 0.0}, "margin is 0"),
+        ({"share": 0.0}, "share"),
+    ],
+)
+def test_wrong_parameters_are_refused(parameters, text):
+    with pytest.raises(registry.PolicyError, match=text):
+        registry.build("speculator", "policies.adaserve.speculator:AdaServe", parameters, seed=0)
