@@ -1,0 +1,131 @@
+"""PolyServe's admission, on step times simple enough to work out by hand."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency, StepShape
+from policies.polyserve.admission import Admission, kv_peak, largest_chunk
+from policies.polyserve.tiers import BEST_EFFORT, budget_s, tier_of
+from policies.types import SLO
+from policies.views import Engine, Request
+
+# A step takes 10 ms, 10 µs per token and 1 µs per KV token read.
+LINEAR = FingerprintLatency(Fingerprint.linear(overhead_s=10e-3, per_token_s=10e-6, per_decode_context_s=1e-6))
+
+
+def engine(running: int = 0, context: int = 0, **rest: object) -> Engine:
+    """An engine with ``running`` decodes of ``context`` prompt tokens each."""
+    requests = tuple(Request(id=100 + i, prompt_tokens=context, prefilled_tokens=context) for i in range(running))
+    values = {"kv_tokens_used": running * context, "running_count": running, "running": requests, "waiting": (), **rest}
+    return Engine(latency=LINEAR, **values)  # type: ignore[arg-type]
+
+
+def request(
+    prompt: int = 1000, output: float = 100, *, ttft: float | None = 0.5, tpot: float | None = 0.05, **rest: float
+) -> Request:
+    return Request(prompt_tokens=prompt, expected_output_tokens=output, slo=SLO(ttft_s=ttft, tpot_s=tpot), **rest)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("decodes", "context", "budget"), [(0, 0, 0.03), (10, 5000, 0.03), (100, 12_000, 0.0241)])
+def test_the_largest_chunk_fills_the_budget_to_within_sixteen_tokens(decodes: int, context: int, budget: float) -> None:
+    chunk = largest_chunk(LINEAR, decodes, context, budget, 8192)
+    by_hand = (budget - 10e-3 - 1e-6 * context) / 10e-6 - decodes
+    assert by_hand - 16 <= chunk <= by_hand + 1e-6
+
+
+def test_no_chunk_fits_where_decodes_use_up_the_budget_and_the_limit_holds() -> None:
+    assert largest_chunk(LINEAR, 100, 50_000, 0.03, 8192) == 0
+    assert largest_chunk(LINEAR, 1, 0, inf, 512) == 512
+
+
+def test_the_kv_peak_of_three_requests_by_hand() -> None:
+    # 10 tokens to come each: one has 8 of them left, one 2. After 2 steps the batch holds 3 × 2 more, and the second leaves.
+    running = [Request(prompt_tokens=100, generated_tokens=2), Request(prompt_tokens=50, generated_tokens=8)]
+    total = 102 + 58 + 20
+    after_two = total + 3 * 2
+    after_eight = (total - 58) + 2 * 8
+    after_ten = 20 + 10
+    assert kv_peak(running, total - 20, 20, 10, "simulate") == max(after_two, after_eight, after_ten)
+    assert kv_peak(running, total - 20, 20, 10, "bound") == total + 3 * 10
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 60)), max_size=12), st.integers(1, 500), st.integers(1, 50))
+def test_the_kv_peak_is_that_of_a_simulation_token_by_token(batch: list[tuple[int, int]], prompt: int, output: int) -> None:
+    running = [Request(prompt_tokens=p, generated_tokens=g) for p, g in batch]
+    alive = [[p + g, max(1, output - g)] for p, g in batch] + [[prompt, output]]
+    peak = sum(context for context, _ in alive)
+    while alive:
+        for one in alive:
+            one[0] += 1
+            one[1] -= 1
+        peak = max(peak, sum(context for context, _ in alive))
+        alive = [one for one in alive if one[1] > 0]
+    assert kv_peak(running, 0, prompt, output, "simulate") == peak
+    assert kv_peak(running, sum(p + g for p, g in batch), prompt, output, "bound") >= peak or any(g for _, g in batch)
+
+
+def test_an_idle_engine_admits_and_its_estimates_are_those_worked_out_by_hand() -> None:
+    verdict = Admission().decode(request(), engine(), 0.05, prefill=True)
+    assert verdict.refused == ""
+    assert verdict.ttft_s == pytest.approx(10e-3 + 1000 * 10e-6)
+    assert verdict.iter_max_s == pytest.approx(10e-3 + 10e-6 + 1100 * 1e-6)
+    assert verdict.iter_now_s == pytest.approx(10e-3 + 10e-6 + 1000 * 1e-6)
+
+
+def test_each_check_refuses_for_its_own_reason() -> None:
+    judge = Admission().decode
+    assert judge(request(), engine(running=4, context=10, max_seqs=4), 0.05, prefill=True).refused == "seats"
+    assert judge(request(), engine(kv_tokens_capacity=1099), 0.05, prefill=True).refused == "kv"
+    assert judge(request(), engine(kv_tokens_capacity=1100), 0.05, prefill=True).refused == ""
+    assert judge(request(), engine(running=30, context=1000), 0.04, prefill=True).refused == "tpot"
+    assert judge(request(ttft=0.015), engine(), 0.05, prefill=True).refused == "ttft"
+    late = request(ttft=0.5, tpot=0.05)
+    assert judge(late, engine(now_s=0.49, step_ends_s=0.49), 0.05, prefill=True).refused == "ttft"
+    # In the first step the prompt is done after 20 ms; the second token needs 11.01 ms more, and 20 + 10 ms are allowed.
+    assert judge(request(ttft=0.020, tpot=0.010), engine(), 0.05, prefill=True).refused == "second token"
+
+
+def test_what_has_been_waited_and_the_step_in_progress_count_against_the_first_token() -> None:
+    verdict = Admission().decode(request(), engine(now_s=0.1, step_ends_s=0.13), 0.05, prefill=True)
+    assert verdict.ttft_s == pytest.approx(0.13 + 10e-3 + 1000 * 10e-6)
+
+
+def test_beside_decodes_the_prompt_is_played_through_in_chunks_that_keep_the_budget() -> None:
+    # 20 decodes of 500 tokens read 10 ms; a budget of 30 ms leaves 980 prompt tokens at first, then fewer.
+    verdict = Admission().decode(request(prompt=2500, ttft=1.0), engine(running=20, context=500), 0.03, prefill=True)
+    assert verdict.refused == ""
+    assert 3 * 0.028 < verdict.ttft_s < 4 * 0.03
+
+
+def test_a_prefill_engine_is_judged_by_its_queue() -> None:
+    admission = Admission()
+    verdict = admission.prefill(request(prompt=1000), engine(pending_prefill_tokens=9000, max_batched_tokens=5000))
+    assert verdict.ttft_s == pytest.approx(2 * (10e-3 + 5000 * 10e-6))
+    assert verdict.refused == ""
+    assert admission.prefill(request(prompt=1000, ttft=0.1), engine(pending_prefill_tokens=9000, max_batched_tokens=5000)).refused
+
+
+def test_a_request_without_objectives_is_refused_for_want_of_room_only() -> None:
+    free = request(ttft=None, tpot=None)
+    assert Admission().decode(free, engine(running=50, context=1000), inf, prefill=True).refused == ""
+    assert Admission().decode(free, engine(running=50, context=1000, kv_tokens_capacity=51_000), inf, prefill=True).refused == "kv"
+
+
+def test_tiers_are_named_by_their_budget() -> None:
+    assert tier_of(SLO(tpot_s=0.02)) == "20ms"
+    assert tier_of(SLO(tpot_s=0.0125)) == "12.5ms"
+    assert tier_of(SLO()) == BEST_EFFORT
+    assert budget_s("12.5ms") == 0.0125
+    assert budget_s(BEST_EFFORT) == inf
+    with pytest.raises(ValueError, match="TPOT budget"):
+        budget_s("chat")
+
+
+def test_step_time_counts_prompt_and_decode_tokens_alike_in_these_tests() -> None:
+    assert LINEAR.seconds(StepShape(100, 5000, 1, 10, 2000)) == pytest.approx(10e-3 + 110 * 10e-6 + 2000e-6)
