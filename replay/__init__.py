@@ -1,1 +1,1 @@
-"""The real world: production traces on real vLLM engines. Its rooms are not built yet."""
+"""The real world: the scenario that ``sim`` simulates, on vLLM's engines, under the same policy objects, into the same record."""

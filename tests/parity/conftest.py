@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; small models are slower on more threads
+
 REASON = "vLLM is not installed in this environment; `make parity` makes one that has it"
 
 collect_ignore_glob = [] if find_spec("vllm") else ["test_*_parity.py"]

@@ -1,0 +1,78 @@
+"""A speculator inside an engine, and how draft tokens turn out where no model says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from policies.protocols import Speculator
+from policies.streams import Draws
+from policies.types import Drafts, EngineView
+from replay.guard import Guard
+
+_POSITIONS = 1 << 24
+"""Output positions of a request that have draws of their own."""
+
+
+class Acceptance:
+    """Which draft tokens the target accepts. ``rates``: by place in the chain, given that those before were accepted; the last rate
+    holds for all places after it.
+
+    The law, and the draws, of the simulator: whether the token at an output position of a request is accepted does not depend on
+    when it was drafted.
+    """
+
+    def __init__(self, seed: int, rates: Sequence[float]) -> None:
+        self._draw = Draws(seed, "draft-acceptance")
+        self._rates = tuple(rates)
+
+    def chain(self, tokens: int) -> tuple[float, ...]:
+        """The conditional probabilities of a chain of so many draft tokens."""
+        given = self._rates[:tokens]
+        return given + (self._rates[-1],) * (tokens - len(given))
+
+    def accepted(self, request: int, generated: int, drafts: int) -> int:
+        """How many of ``drafts`` tokens are accepted of a request that has ``generated`` so many."""
+        position, last = request * _POSITIONS + generated, len(self._rates) - 1
+        for place in range(drafts):
+            if self._draw(position + place) >= self._rates[min(place, last)]:
+                return place
+        return drafts
+
+
+class Chooser:
+    """Asks a speculator how much of each chain is drafted and verified. Where it fails, all is: as in the engine without it.
+
+    ``most``: the engine's ``num_speculative_tokens``. ``acceptance``: what is believed of draft tokens; vLLM's scheduler is not
+    told the drafter's own probabilities. ``ahead``: steps are planned before there are drafts to select from.
+    """
+
+    def __init__(self, speculator: Speculator, most: int, acceptance: Acceptance, guard: Guard, *, ahead: bool) -> None:
+        self._speculator = speculator
+        self._most = most
+        self._acceptance = acceptance
+        self._guard = guard
+        self._ahead = ahead
+
+    def choose(self, view: EngineView, step: int, decoding: Sequence[int]) -> tuple[int, Mapping[int, int]]:
+        """The longest chain that is drafted for ``step``, and how many draft tokens of each decoding request are verified."""
+        chosen = self._guard.ask(step, lambda: self._chosen(view, decoding))
+        return (self._most, dict.fromkeys(decoding, self._most)) if chosen is None else chosen
+
+    def _chosen(self, view: EngineView, decoding: Sequence[int]) -> tuple[int, Mapping[int, int]]:
+        shape = self._speculator.shape(view)
+        length = self._most if shape.tokens is None else shape.tokens
+        lengths = {id: (shape.per_request or {}).get(id, length) for id in decoding}
+        self._check(lengths)
+        longest = max(lengths.values())
+        if self._ahead:
+            return longest, lengths
+        chains = {id: self._acceptance.chain(tokens) for id, tokens in lengths.items() if tokens}
+        selected = self._speculator.select(view, Drafts(chains)).tokens or {}
+        verified = {id: min(selected.get(id, tokens), tokens) for id, tokens in lengths.items()}
+        self._check(verified)
+        return longest, verified
+
+    def _check(self, lengths: Mapping[int, int]) -> None:
+        for id, tokens in lengths.items():
+            if not 0 <= tokens <= self._most:
+                raise ValueError(f"{tokens} draft tokens for request {id}; the engine takes 0 to {self._most}")

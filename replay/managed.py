@@ -1,0 +1,168 @@
+"""Servers that a run starts for itself: one process group each, waited for until healthy, logged to a file, stopped at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from replay.http import get
+from traces.errors import InputError
+
+HOST = "127.0.0.1"
+_STOP_S = 10.0
+"""How long a server may take to stop before it is killed."""
+_POLL_S = 0.25
+_TAIL_BYTES = 1 << 16
+
+
+class ManagedServer:
+    """One server process. ``arguments``: of vLLM's ``serve``, the model first. ``environment``: on top of this process's own."""
+
+    def __init__(self, name: str, arguments: Sequence[str], port: int, log: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.url = f"http://{HOST}:{port}"
+        self.log = log
+        self._port = port
+        self._command = [sys.executable, "-m", "replay.vllm_serve", *arguments, "--host", HOST, "--port", str(port)]
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, timeout_s: float) -> None:
+        """Start it and wait until it can serve.
+
+        Raises:
+            InputError: its port is taken, it ended before it could serve, or it took too long; one line with what its log says.
+        """
+        _refuse_taken(self._port)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(self._environment),
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not await healthy(self.url):
+                    if self._process.returncode is not None:
+                        raise InputError(self._why_it_ended())
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            await self.stop()
+            raise InputError(
+                f"{self.name}: the server was not ready after {timeout_s:g} s; raise replay.start_timeout, or read {self.log}"
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def ended(self) -> str:
+        """Wait until the process ends by itself, and say how."""
+        assert self._process is not None
+        code = await self._process.wait()
+        return _how(code)
+
+    async def stop(self) -> None:
+        """Stop the whole process group: asked first, then killed. May be called again."""
+        process = self._process
+        if process is None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._signal(signal.SIGKILL)  # what a stopped server left behind, too
+            await process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _why_it_ended(self) -> str:
+        assert self._process is not None
+        assert self._process.returncode is not None
+        said, remedy = diagnosis(tail(self.log))
+        how = _how(self._process.returncode)
+        return f"{self.name}: the server ended before it could serve ({how}): {said}; {remedy or f'read {self.log}'}"
+
+
+async def healthy(url: str, timeout_s: float = 5.0) -> bool:
+    """Whether ``GET /health`` answers 200."""
+    try:
+        status, _ = await get(url, "/health", timeout_s=timeout_s)
+    except OSError:
+        return False
+    return status == 200
+
+
+_CAUSES = (
+    (r"address already in use", "its port is in use", "stop what listens there, or set replay.port"),
+    (
+        r"out of memory|OutOfMemoryError|[Nn]o available memory for the cache|larger than the available KV cache memory"
+        r"|less than desired GPU memory|Cannot allocate memory|exceeds? available",
+        "",
+        "lower engine.gpu_memory_utilization, max_model_len or the model's size",
+    ),
+    (r"unrecognized arguments|invalid choice|usage: vllm", "", "this version of vLLM does not know the option"),
+    (r"No module named 'vllm'", "vLLM is not installed", "install twinserve[cpu], or vLLM 0.26 or newer on a GPU"),
+)
+
+
+def diagnosis(log: Sequence[str]) -> tuple[str, str]:
+    """What a server's log says of its end: the telling line, or what it means, and what to do about it where that is known."""
+    for pattern, meaning, remedy in _CAUSES:
+        for line in reversed(log):
+            if re.search(pattern, line, re.IGNORECASE):
+                return meaning or _plain(line), remedy
+    errors = [line for line in log if re.search(r"\b\w*(Error|Exception)\b: ", line)]
+    said = errors[-1] if errors else next((line for line in reversed(log) if line.strip()), "it said nothing")
+    return _plain(said), ""
+
+
+def tail(path: Path) -> list[str]:
+    """The last lines of a file; none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _plain(line: str) -> str:
+    """A log line without its prefixes (process, level, time, place) and control characters, not too long."""
+    line = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    line = re.sub(r"^(\(\S+ pid=\d+\)\s*)?((ERROR|INFO|WARNING|CRITICAL)\s+\d\d-\d\d \d\d:\d\d:\d\d\s+\[[^\]]*\]\s*)?", "", line)
+    line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+def _how(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            why = "is in use" if error.errno == errno.EADDRINUSE else "may not be used"
+            raise InputError(f"replay.port: port {port} {why}; stop what listens there, or choose another") from None

@@ -1,0 +1,119 @@
+"""What a router sees between refreshes: engines as they were when last observed, plus what it has itself sent since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from policies.latency import LatencyModel
+from policies.types import EngineState, EngineView, RequestView, Role
+from replay.clock import Clock, Turn
+from replay.engine import Engine
+from replay.request import Request
+
+
+class FrozenRequest:
+    """A request's progress at the moment of observation; all else is read from the request."""
+
+    __slots__ = ("_request", "cached_tokens", "first_token_s", "generated_tokens", "prefilled_tokens")
+
+    def __init__(self, request: RequestView) -> None:
+        self._request = request
+        self.generated_tokens = request.generated_tokens
+        self.prefilled_tokens = request.prefilled_tokens
+        self.cached_tokens = request.cached_tokens
+        self.first_token_s = request.first_token_s
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._request, name)
+
+
+class ObservedEngine:
+    """An ``EngineView`` as of one moment. ``sent`` adds a request that the router assigned since."""
+
+    __slots__ = (
+        "_now",
+        "as_of_s",
+        "block_tokens",
+        "id",
+        "kv_tokens_capacity",
+        "kv_tokens_used",
+        "latency",
+        "max_batched_tokens",
+        "max_seqs",
+        "model",
+        "pending_prefill_tokens",
+        "role",
+        "running",
+        "running_count",
+        "state",
+        "step",
+        "step_ends_s",
+        "tier",
+        "waiting",
+        "waiting_count",
+    )
+
+    def __init__(self, view: EngineView, now: Callable[[], float]) -> None:
+        self._now = now
+        self.id = view.id
+        self.model = view.model
+        self.role: Role = view.role
+        self.tier = view.tier
+        self.state: EngineState = view.state
+        self.as_of_s = view.as_of_s
+        self.step = view.step
+        self.step_ends_s = view.step_ends_s
+        self.running: Sequence[RequestView] = [FrozenRequest(request) for request in view.running]  # type: ignore[misc]
+        self.waiting: list[RequestView] = [FrozenRequest(request) for request in view.waiting]  # type: ignore[misc]
+        self.running_count = len(self.running)
+        self.waiting_count = len(self.waiting)
+        self.pending_prefill_tokens = view.pending_prefill_tokens
+        self.kv_tokens_used = view.kv_tokens_used
+        self.kv_tokens_capacity = view.kv_tokens_capacity
+        self.block_tokens = view.block_tokens
+        self.max_seqs = view.max_seqs
+        self.max_batched_tokens = view.max_batched_tokens
+        self.latency: LatencyModel = view.latency
+
+    @property
+    def now_s(self) -> float:
+        return self._now()
+
+    def sent(self, request: Request) -> None:
+        self.waiting.append(request)
+        self.waiting_count += 1
+        self.pending_prefill_tokens += request.prompt_tokens
+
+
+class Observer:
+    """Observes engines that run in this process at time 0 and then every ``interval_s``, before anything is routed at that instant.
+
+    ``on_refresh`` is called after each observation but the first. ``busy``: whether there is any reason to look again.
+    """
+
+    def __init__(
+        self, clock: Clock, engines: Sequence[Engine], interval_s: float, on_refresh: Callable[[], None], busy: Callable[[], bool]
+    ) -> None:
+        self._clock = clock
+        self._live = engines
+        self._interval_s = interval_s
+        self._on_refresh = on_refresh
+        self._busy = busy
+        self._ticks = 0
+        self._by_id: dict[str, ObservedEngine] = {}
+        self._observe()
+
+    def view(self, engine: str) -> ObservedEngine:
+        return self._by_id[engine]
+
+    def sent(self, request: Request, engine: str) -> None:
+        """The router has sent ``request`` to ``engine``, and knows it."""
+        self._by_id[engine].sent(request)
+
+    def _observe(self) -> None:
+        self._by_id = {engine.id: ObservedEngine(engine.view, self._clock.now) for engine in self._live}
+        self._ticks += 1
+        if self._ticks > 1:
+            self._on_refresh()
+        if self._ticks == 1 or self._busy():
+            self._clock.call_at(self._ticks * self._interval_s, Turn.OBSERVE, self._observe)

@@ -1,0 +1,55 @@
+"""The `replay:` part of a scenario: what `twinserve replay` runs the scenario on. The simulator takes no notice of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from traces.scenario.fields import Count, Part, Seconds
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Replay(Part):
+    """How vLLM's engines are run, or reached.
+
+    `managed`: one vLLM server per engine, started and stopped by the run. `attached`: servers that are there already, at `urls`.
+    `in-process`: vLLM's engines in this very process, stepped one after the other. `virtual`: vLLM's scheduler without a model, in
+    virtual time, each step lasting what the fingerprint says.
+    """
+
+    engines: Literal["managed", "attached", "in-process", "virtual"] = Field("managed", description="which vLLM engines to run on")
+    urls: tuple[str, ...] = Field((), description="of `attached` servers, one per engine, such as http://host:8000")
+    weights: str | None = Field(
+        None, description="a local model folder; default: random weights in the shape of the scenario's model"
+    )
+    shape: Literal["full", "tiny"] = Field(
+        "full", description="of random weights: the model's own, or one so small that a CPU runs it in milliseconds"
+    )
+    layers: Annotated[Count, Field(ge=1)] | None = Field(None, description="keep only this many layers of the model")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="what the engines run on")
+    port: Annotated[Count, Field(ge=1, le=65535)] = Field(8100, description="of the first managed server; the next ones follow")
+    start_timeout_s: Annotated[Seconds, Field(gt=0)] = Field(
+        600.0, alias="start_timeout", description="how long a managed server may take to start"
+    )
+    deadline_s: Annotated[Seconds, Field(gt=0)] = Field(
+        0.05, alias="deadline", description="how long a batcher may think about a step before vLLM's own plan is taken"
+    )
+    silence_s: Annotated[Seconds, Field(gt=0)] = Field(
+        300.0, alias="silence", description="give a request up when nothing is heard of it for so long"
+    )
+    api_key_env: str | None = Field(None, description="environment variable that holds the servers' API key")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.engines == "attached" and not self.urls:
+            yield "urls", "names no server to attach to; give one URL per engine"
+        if self.engines != "attached" and self.urls:
+            yield "urls", f"is for attached servers, and engines is `{self.engines}`; write `engines: attached`, or remove it"
+        for url in self.urls:
+            if not re.match(r"https?://[^/@\s]+(/\S*)?$", url):
+                yield "urls", f"`{url}` is not the URL of a server; write it like http://host:8000 (keys go into `api_key_env`)"
+        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
+            yield "api_key_env", "is the name of an environment variable, such as OPENAI_API_KEY, never the key itself"
