@@ -1,1 +1,0 @@
-"""The checks of the conformance kit, one idea per file; ``policies.check`` runs them."""
