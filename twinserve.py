@@ -8,11 +8,15 @@ import click
 
 VERBS = {
     "run": "runs",
+    "replay": "replays",
+    "calibrate": "calibration",
+    "shadow": "shadow",
     "report": "runs",
     "compare": "runs",
     "sweep": "studies",
     "search": "studies",
     "figures": "pictures",
+    "fingerprint": "fingerprint",
     "traces": "traces",
     "policies": "policies",
     "config": "config",

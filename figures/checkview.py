@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from policies.check import Examination, Finding, Level, Outcome, Subject, Verdict
-from policies.scaffold import class_of, module_of
+from traces.conformance.examination import Examination, Finding, Level, Outcome, Subject, Verdict
+from traces.conformance.scaffold import class_of, module_of
 
 _PLAIN_WIDTH = 100  # where output is no terminal, so that it does not depend on one
 _MARKS = {Outcome.PASSED: ("✓", "green"), Outcome.FAILED: ("✗", "bold red")}

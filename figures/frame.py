@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from figures import reproduction
 from figures.paper import PRINT_DPI, paper_rc
 from figures.reproduction import Expectation, Row
-from figures.runner import Asked, Noting, Runner
+from figures.runner import Highest, Noting, Runner, Sweep
 from figures.style import LIGHT, Theme
 from figures.units import limit
 from traces.errors import InputError
@@ -150,9 +150,9 @@ def drawn(figure: Figure, frame: DataFrame, theme: Theme = LIGHT) -> Any:
 # --- what was run -----------------------------------------------------------------------------------------------------
 
 
-def provenance(asked: Sequence[Asked], *, quick: bool) -> dict[str, Any]:
+def provenance(asked: Sequence[Sweep | Highest], *, quick: bool) -> dict[str, Any]:
     """What a figure's data rest on, as facts and as the sentences that end its caption."""
-    from traces.fingerprints import load_fingerprint
+    from traces.fingerprints import pool_fingerprint
     from traces.hashes import hash_code, hash_config
     from traces.scenario import load_scenario
 
@@ -164,11 +164,11 @@ def provenance(asked: Sequence[Asked], *, quick: bool) -> dict[str, Any]:
         scenario = load_scenario(one.scenario, one.sets)
         config = hash_config(scenario.resolved())
         if config in scenarios:
-            scenarios[config]["varied"] = list(dict.fromkeys([*scenarios[config]["varied"], *one.axes]))
+            scenarios[config]["varied"] = list(dict.fromkeys([*scenarios[config]["varied"], *one.varied]))
             continue
         fleet = scenario.fleet
-        fingerprint = load_fingerprint(scenario.model, fleet.gpu, fleet.tensor_parallel, fleet.precision)
-        scenarios[config] = {"name": scenario.name, "sets": list(one.sets), "hash": config, "varied": list(one.axes)}
+        fingerprint = pool_fingerprint(scenario.model, fleet)
+        scenarios[config] = {"name": scenario.name, "sets": list(one.sets), "hash": config, "varied": one.varied}
         known = {
             "name": fingerprint.name,
             "provenance": fingerprint.provenance,
@@ -195,7 +195,7 @@ def provenance(asked: Sequence[Asked], *, quick: bool) -> dict[str, Any]:
 def _ran(scenario: Scenario) -> str:
     fleet = scenario.fleet
     engines = f"{fleet.engines} × " if fleet.engines > 1 else ""
-    width = f" on {fleet.tensor_parallel} GPUs each" if fleet.tensor_parallel > 1 else ""
+    width = f" on {fleet.gpus_per_engine} GPUs each" if fleet.gpus_per_engine > 1 else ""
     parts = [f"{scenario.model} ({fleet.precision}) on {engines}{fleet.gpu.upper()}{width}"]
     parts += [_entry(entry) for entry in scenario.workload]
     if scenario.duration_s is not None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from figures.frame import Produced
 
 _FIGURES: Mapping[str, str] = {
-    "router-attainment": "figures.baselines:RouterAttainment",
-    "budget-pareto": "figures.baselines:BudgetPareto",
+    "router-attainment": "figures.baselines.routers:RouterAttainment",
+    "budget-pareto": "figures.baselines.budgets:BudgetPareto",
 }
 
 EVERY = "all"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from figures.units import PLAIN, Scale, share, share_interval
 
@@ -90,8 +91,22 @@ def what_ran(record: Record) -> str:
     for row in engines.values():
         gpus[row["gpu"]] = gpus.get(row["gpu"], 0) + row["gpus"]
     manifest = record.manifest
-    parts = ["simulated" if manifest["world"] == "sim" else "measured on vLLM"]
+    parts = [where_it_ran(manifest)]
     parts += [f"{number} × {kind}" for kind, number in gpus.items()]
     parts += list(dict.fromkeys(row["model"] for row in engines.values()))
     parts += [f"{point} {policy['name']}" for point, policy in sorted(manifest.get("policies", {}).items(), reverse=True)]
     return " · ".join([*parts, f"seed {manifest['seed']}"])
+
+
+def where_it_ran(manifest: Mapping[str, Any]) -> str:
+    """``simulated``, or ``measured on vLLM`` and on what stand-in, if it was not the scenario's own model on its own GPUs."""
+    if manifest["world"] == "sim":
+        return "simulated"
+    mode, choice = manifest.get("mode"), manifest["scenario"].get("replay", {})
+    if mode == "virtual":
+        return "vLLM's scheduler in virtual time"
+    stand_ins = {"a CPU": manifest.get("device") == "cpu", "a tiny model": choice.get("shape") == "tiny"}
+    found = [name for name, holds in stand_ins.items() if holds]
+    if mode == "attached" or not found:
+        return "measured on vLLM"
+    return f"measured on vLLM, {' and '.join(found)} in place of"

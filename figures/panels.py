@@ -163,8 +163,12 @@ def _rate_panel(view: RunView) -> Panel:
 
 
 def _queue_panel(view: RunView) -> Panel:
-    """Waiting = arrived, and not yet scheduled on an engine for the first time; at the run's end for those that never were."""
-    wait = view.column("queue_s")
+    """Waiting = arrived, and not yet scheduled on an engine for the first time; at the run's end for those that never were.
+
+    A server that does not tell when it scheduled a request did so before the first token.
+    """
+    queue = view.column("queue_s")
+    wait = np.where(np.isnan(queue), view.column("ttft_s"), queue)
     gone = np.isnan(wait) & view.outcome("shed", "failed")
     scheduled = np.where(np.isnan(wait), view.end_s, view.arrival + wait)
     marks: list[Line | Band | Shade] = list(view.outside_window())

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from replay.world import Progress as ReplayProgress
     from sim.run import Progress
 
 _EVERY_S = 0.2
@@ -43,9 +44,9 @@ class _Line:
 
 
 class RunProgress(_Line):
-    """Of a simulation: simulated time, requests done, time left."""
+    """Of a run: time in it, requests done, time left."""
 
-    def watch(self, progress: Progress) -> None:
+    def watch(self, progress: Progress | ReplayProgress) -> None:
         """Show the progress, at most five times a second."""
         if not self._due():
             return
@@ -53,7 +54,7 @@ class RunProgress(_Line):
         left = (time.monotonic() - self._began) * (1 - share) / share if share > 0 else None
         eta = "–" if left is None else f"{left:.0f} s"
         done = f"{progress.requests:,} of {progress.offered:,} requests"
-        self._show(f"{share:6.1%} · simulated {progress.now_s:,.0f} s · {done} · ETA {eta}")
+        self._show(f"{share:6.1%} · at {progress.now_s:,.0f} s · {done} · ETA {eta}")
 
 
 class SeedProgress(_Line):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from figures.svg import nice_step
 from traces.slices import Floats, Slices
 from traces.tables import codes, floats
+from traces.usage import own_time
 
 MOST_BINS = 300
 _QUANTILES = np.unique(np.concatenate([np.linspace(0, 1, 161), [0.0025, 0.992, 0.995, 0.997, 0.999, 0.9995, 0.9999]]))
@@ -86,15 +87,16 @@ def engine_time(steps: pa.Table, engines: Sequence[str], slices: Slices) -> Engi
     code, names = codes(steps, "engine")
     rows = np.argsort(code.astype(np.int16) if len(names) < 2**15 else code, kind="stable")
     bounds = np.searchsorted(code[rows], np.arange(len(names) + 1))
-    start, duration, kv = (floats(steps, column)[rows] for column in ("start_s", "duration_s", "kv_tokens_used"))
+    (start, end), kv = own_time(steps), floats(steps, "kv_tokens_used")[rows]
+    start, end = start[rows], end[rows]
     busy, used, peak = np.zeros((len(engines), slices.count)), np.zeros((len(engines), slices.count)), np.zeros(len(engines))
     for row, engine in enumerate(engines):
         if engine not in names:
             continue
         mine = slice(*bounds[names.index(engine) :][:2])
-        begin, end = start[mine], start[mine] + duration[mine]
-        busy[row] = slices.flowed(begin, end, np.ones(len(begin))) / slices.widths_s
-        used[row] = np.maximum(slices.flowed(begin, end, kv[mine]), 0.0) / slices.widths_s
+        begin, until = start[mine], end[mine]
+        busy[row] = slices.flowed(begin, until, np.ones(len(begin))) / slices.widths_s
+        used[row] = np.maximum(slices.flowed(begin, until, kv[mine]), 0.0) / slices.widths_s
         peak[row] = kv[mine].max(initial=0.0)
     return EngineTime(np.clip(busy, 0.0, 1.0), used, peak)
 

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from figures.fleetview import fleet_panels, pool_rows
 from figures.headline import TARGET, delivers, verdict, what_ran
 from figures.panels import RunView, latency_panels, time_panels
 from figures.style import DARK, FONT, LIGHT, MONOSPACE, css_tones, css_variables
@@ -75,7 +76,8 @@ def render(record: Record, summary: Summary) -> str:
         target=f"{100 * TARGET:g}",
         attainment={"rows": rows, "axis": axis},
         latencies=latency_panels(view),
-        timelines=time_panels(view),
+        timelines=[*time_panels(view), *fleet_panels(view)],
+        pools=pool_rows(view),
         several_tiers=len(view.tiers) > 1,
         tiers={"columns": list(tier_columns(summary)), "groups": groups, "notes": [(letter(i), n) for i, n in enumerate(notes)]},
         engines=engine_table(view),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from sim.sweep import Point
+
 COLUMNS = ("seed", "metric", "value", "lo", "hi", "n")
 
 Axes = Mapping[str, Sequence[str]]
@@ -21,6 +23,47 @@ Axes = Mapping[str, Sequence[str]]
 
 Watch = Callable[[int, int], None]
 """Told how many of how many runs, or searches, are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Asks for ``metrics`` at every combination of the axes' values, for every seed. ``sets``: overrides of all runs."""
+
+    scenario: Path
+    axes: Axes
+    seeds: Sequence[int]
+    metrics: Sequence[str]
+    sets: Sequence[str] = ()
+
+    @property
+    def varied(self) -> list[str]:
+        """The scenario keys that take several values."""
+        return list(self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Highest:
+    """Asks for the highest value of ``key`` at which ``metric`` is at least so much, for every combination and for each seed alone.
+
+    The answer's metric is ``highest``, ``lo`` and ``hi`` where the search is sure that it lies, and ``n`` the runs that it took.
+    ``value`` is NaN where it lies outside ``between``. ``within``: relative width of the bracket to stop at; the value is
+    interpolated in it.
+    """
+
+    scenario: Path
+    key: str
+    between: tuple[str, str]
+    axes: Axes
+    seeds: Sequence[int]
+    metric: str
+    at_least: float
+    within: float = 0.02
+    sets: Sequence[str] = ()
+
+    @property
+    def varied(self) -> list[str]:
+        """The scenario keys that take several values."""
+        return [*self.axes, self.key]
 
 
 class Runner(Protocol):
@@ -31,42 +74,9 @@ class Runner(Protocol):
         """Whether the figure should ask for little, for a look or a test."""
         ...
 
-    def sweep(
-        self, scenario: Path, axes: Axes, *, seeds: Sequence[int], metrics: Sequence[str], sets: Sequence[str] = ()
-    ) -> DataFrame:
-        """The metrics at every combination of the axes' values, for every seed."""
-        ...
+    def sweep(self, asked: Sweep) -> DataFrame: ...
 
-    def highest(
-        self,
-        scenario: Path,
-        key: str,
-        between: tuple[str, str],
-        axes: Axes,
-        *,
-        seeds: Sequence[int],
-        metric: str,
-        at_least: float,
-        within: float = 0.02,
-        sets: Sequence[str] = (),
-    ) -> DataFrame:
-        """The highest value of ``key`` at which ``metric`` is at least so much, for every combination and for each seed alone.
-
-        The rows' metric is ``highest``, ``lo`` and ``hi`` where the search is sure that the answer lies, and ``n`` the runs that it
-        took. ``value`` is NaN where the answer lies outside ``between``. ``within``: relative width of the bracket to stop at; the
-        value is interpolated in it.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request of a figure: which scenario, what was set and varied, which seeds."""
-
-    scenario: Path
-    sets: tuple[str, ...]
-    axes: Axes
-    seeds: tuple[int, ...]
+    def highest(self, asked: Highest) -> DataFrame: ...
 
 
 @dataclass
@@ -74,31 +84,19 @@ class Noting:
     """Passes everything on to a runner and notes what was asked, so that a caption tells what was run and nothing else."""
 
     runner: Runner
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Sweep | Highest] = field(default_factory=list)
 
     @property
     def quick(self) -> bool:
         return self.runner.quick
 
-    def sweep(self, scenario: Path, axes: Axes, *, seeds: Sequence[int], sets: Sequence[str] = (), **more: Any) -> DataFrame:
-        """See :meth:`Runner.sweep`."""
-        self.asked.append(Asked(scenario, tuple(sets), axes, tuple(seeds)))
-        return self.runner.sweep(scenario, axes, seeds=seeds, sets=sets, **more)
+    def sweep(self, asked: Sweep) -> DataFrame:
+        self.asked.append(asked)
+        return self.runner.sweep(asked)
 
-    def highest(
-        self,
-        scenario: Path,
-        key: str,
-        between: tuple[str, str],
-        axes: Axes,
-        *,
-        seeds: Sequence[int],
-        sets: Sequence[str] = (),
-        **more: Any,
-    ) -> DataFrame:
-        """See :meth:`Runner.highest`."""
-        self.asked.append(Asked(scenario, tuple(sets), {**axes, key: between}, tuple(seeds)))
-        return self.runner.highest(scenario, key, between, axes, seeds=seeds, sets=sets, **more)
+    def highest(self, asked: Highest) -> DataFrame:
+        self.asked.append(asked)
+        return self.runner.highest(asked)
 
 
 class SweepRunner:
@@ -113,45 +111,29 @@ class SweepRunner:
 
     @property
     def quick(self) -> bool:
-        """See :class:`Runner`."""
+        """Whether figures should ask for little."""
         return self._quick
 
-    def sweep(
-        self, scenario: Path, axes: Axes, *, seeds: Sequence[int], metrics: Sequence[str], sets: Sequence[str] = ()
-    ) -> DataFrame:
-        """See :meth:`Runner.sweep`.
+    def sweep(self, asked: Sweep) -> DataFrame:
+        """What is asked for, of all requests together.
 
         Raises:
             InputError: a run failed.
         """
-        from sim.sweep import Axis, points, sweep
+        from sim.sweep import sweep
         from traces.errors import InputError
 
-        grid = points([Axis(key, tuple(values)) for key, values in axes.items()], seeds)
         watch = self._watch
-        result = sweep(
-            scenario, grid, sets=sets, watch=watch and (lambda progress: watch(progress.done, progress.total)), **self._where
-        )
+        told = watch and (lambda progress: watch(progress.done, progress.total))
+        result = sweep(asked.scenario, _grid(asked), sets=asked.sets, watch=told, **self._where)
         if result.faults:
             raise InputError(*result.faults)
         frame = result.frame()
-        kept = frame[(frame["group"] == "all") & frame["metric"].isin(metrics)]
-        return kept[[*axes, *COLUMNS]].reset_index(drop=True)
+        kept = frame[(frame["group"] == "all") & frame["metric"].isin(asked.metrics)]
+        return kept[[*asked.axes, *COLUMNS]].reset_index(drop=True)
 
-    def highest(
-        self,
-        scenario: Path,
-        key: str,
-        between: tuple[str, str],
-        axes: Axes,
-        *,
-        seeds: Sequence[int],
-        metric: str,
-        at_least: float,
-        within: float = 0.02,
-        sets: Sequence[str] = (),
-    ) -> DataFrame:
-        """See :meth:`Runner.highest`. Searches run side by side, the probes of each one after the other.
+    def highest(self, asked: Highest) -> DataFrame:
+        """What is asked for. Searches run side by side, the probes of each one after the other.
 
         Raises:
             InputError: a run failed.
@@ -159,13 +141,11 @@ class SweepRunner:
         import pandas as pd
 
         from sim.backends import run_all
-        from sim.sweep import Axis, coordinates, points
+        from sim.sweep import coordinates
         from traces.errors import InputError
 
-        field = f"{key}={between[0]}..{between[1]}"
-        grid = points([Axis(name, tuple(values)) for name, values in axes.items()], seeds)
-        cache = self._where["cache"]
-        tasks = [_Search(scenario, field, metric, at_least, within, (*sets, *at.sets, f"seed={at.seed}"), cache) for at in grid]
+        grid = _grid(asked)
+        tasks = [_Search(asked, (*asked.sets, *at.sets, f"seed={at.seed}"), self._where["cache"]) for at in grid]
         rows: dict[int, dict[str, Any]] = {}
         for index, (found, faults) in run_all(_search, tasks, jobs=self._where["jobs"]):
             if faults:
@@ -176,14 +156,16 @@ class SweepRunner:
         return pd.DataFrame([rows[i] for i in range(len(tasks))]).astype({"value": float, "lo": float, "hi": float})
 
 
-class _Search(NamedTuple):
-    """One search of one seed, for a worker."""
+def _grid(asked: Sweep | Highest) -> list[Point]:
+    from sim.sweep import Axis, points
 
-    scenario: Path
-    field: str
-    metric: str
-    at_least: float
-    within: float
+    return points([Axis(key, tuple(values)) for key, values in asked.axes.items()], asked.seeds)
+
+
+class _Search(NamedTuple):
+    """One search, for a worker. ``sets``: all overrides, with the place on the axes and the seed."""
+
+    asked: Highest
     sets: tuple[str, ...]
     cache: Path | None
 
@@ -192,9 +174,11 @@ def _search(task: _Search) -> tuple[dict[str, Any], tuple[str, ...]]:
     from sim.search import Goal, highest
     from traces.errors import InputError
 
+    asked = task.asked
+    field = f"{asked.key}={asked.between[0]}..{asked.between[1]}"
+    goals = [Goal(asked.metric, asked.at_least)]
     try:
-        goals = [Goal(task.metric, task.at_least)]
-        answer = highest(task.scenario, task.field, goals, within=task.within, seeds=1, sets=task.sets, jobs=1, cache=task.cache)
+        answer = highest(asked.scenario, field, goals, within=asked.within, seeds=1, sets=task.sets, jobs=1, cache=task.cache)
     except InputError as error:
         return {}, tuple(error.faults)
     return {"value": answer.value, "lo": answer.lo, "hi": answer.hi, "n": answer.runs}, ()

@@ -234,12 +234,15 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Measured window", f"{number(record.window_s[0])}–{number(record.window_s[1])} s of {number(float(m['end_s']))} s"),
         ("Wall time", duration(m.get("wall_s"))),
         *((f"Policy: {point}", _policy(policy)) for point, policy in m.get("policies", {}).items()),
+        *((f"Fingerprint {i}", _plain([one["name"], one["provenance"]])) for i, one in enumerate(m.get("fingerprints", []), 1)),
         ("Fingerprint", fingerprint.get("name")),
         ("· provenance", fingerprint.get("provenance")),
         ("· source", fingerprint.get("source")),
         ("· calibrated range", _plain(fingerprint.get("calibrated"))),
         ("Workload", workload.get("name")),
         *((f"· {key}", _plain(value)) for key, value in workload.items() if key != "name"),
+        ("KV transfers", _events(m.get("kv_transfers"))),
+        ("Failures", _events(m.get("faults"))),
         ("Price", _price(m.get("usd_per_gpu_hour"))),
         *((f"Hash: {name}", value) for name, value in m["hashes"].items()),
         ("Versions", ", ".join(f"{name} {version}" for name, version in m.get("versions", {}).items())),
@@ -264,6 +267,10 @@ def _plain(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return "; ".join(value)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _events(counts: Mapping[str, Any] | None) -> str | None:
+    return None if counts is None else ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in counts.items())
 
 
 def _price(price: Any) -> str | None:

@@ -12,8 +12,23 @@ from typing import Any, Protocol
 
 from policies.latency import LatencyModel
 from policies.noting import NotedEngine, NotedFleet, NotedRequest
-from policies.protocols import Batcher, Router
-from policies.types import Assign, EngineView, FleetView, RequestView, Routing, StepPlan
+from policies.protocols import Batcher, Router, Scaler, Speculator
+from policies.types import (
+    Activate,
+    Assign,
+    Change,
+    Drafts,
+    DraftShape,
+    EngineView,
+    FleetView,
+    Hold,
+    Move,
+    RequestView,
+    Routing,
+    Scale,
+    Selection,
+    StepPlan,
+)
 
 
 class DecisionLog(Protocol):
@@ -22,8 +37,14 @@ class DecisionLog(Protocol):
     def router(self, router: Router) -> Router:
         """The same router, under observation."""
 
+    def scaler(self, scaler: Scaler) -> Scaler:
+        """The same scaler, under observation."""
+
     def batcher(self, engine: str, batcher: Batcher) -> Batcher:
         """The same batcher of the engine with that id, under observation."""
+
+    def speculator(self, engine: str, speculator: Speculator) -> Speculator:
+        """The same speculator of the engine with that id, under observation."""
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]: ...
 
@@ -40,13 +61,27 @@ class Summary:
 
         return _Routed(router, note)
 
+    def scaler(self, scaler: Scaler) -> Scaler:
+        def note(fleet: FleetView, scale: Scale) -> None:
+            self._count("scaler", scale, fleet.now_s)
+            for change in scale.changes:
+                self._count("scaler", change, fleet.now_s)
+
+        return _Scaled(scaler, note)
+
     def batcher(self, engine: str, batcher: Batcher) -> Batcher:
         def note(view: EngineView, plan: StepPlan) -> None:
             self._count("batcher", plan, view.now_s)
 
         return _Batched(batcher, note)
 
-    def _count(self, point: str, decision: Routing | StepPlan, now_s: float) -> None:
+    def speculator(self, engine: str, speculator: Speculator) -> Speculator:
+        def note(view: EngineView, decision: DraftShape | Selection) -> None:
+            self._count("speculator", decision, view.now_s)
+
+        return _Speculated(speculator, note)
+
+    def _count(self, point: str, decision: Routing | StepPlan | Scale | Change | DraftShape | Selection, now_s: float) -> None:
         key = (point, type(decision).__name__, decision.reason)
         entry = self._counts.get(key)
         if entry is None:
@@ -74,8 +109,14 @@ class Full:
     def router(self, router: Router) -> Router:
         return _FullRouter(router, self)
 
+    def scaler(self, scaler: Scaler) -> Scaler:
+        return _FullScaler(scaler, self)
+
     def batcher(self, engine: str, batcher: Batcher) -> Batcher:
         return _FullBatcher(engine, batcher, self)
+
+    def speculator(self, engine: str, speculator: Speculator) -> Speculator:
+        return _FullSpeculator(engine, speculator, self)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         self._entries.append(entry)
@@ -86,6 +127,15 @@ class Full:
         if (model := engine.latency_read) is not None:
             data["latency"] = self._index(model)
         return data
+
+    def fleet(self, entry: dict[str, Any], fleet: NotedFleet) -> None:
+        """Adds what else of a fleet's view was read."""
+        if (held := fleet.held_data()) is not None:
+            entry["held"] = held
+        if fleet.members_read is not None:
+            entry["members"] = list(map(self.engine, fleet.members_read))
+        if (inventory := fleet.inventory_data()) is not None:
+            entry["inventory"] = inventory
 
     def _index(self, model: LatencyModel) -> int:
         for index, known in enumerate(self._models):
@@ -112,7 +162,25 @@ def routing_data(decision: Routing, engines: Sequence[EngineView]) -> dict[str, 
     if isinstance(decision, Assign):
         data["engine"] = decision.engine
         data["scores"] = decision.named_scores(engines)
+    if isinstance(decision, Hold) and decision.queue:
+        data["queue"] = decision.queue
     return data
+
+
+def scale_data(scale: Scale) -> dict[str, Any]:
+    """A scaler's decision as JSON-able data; ``next_at_s`` is "inf" where it is not to be asked by time."""
+    return {
+        "decision": type(scale).__name__,
+        "reason": scale.reason,
+        "changes": [_change_data(change) for change in scale.changes],
+        "next_at_s": "inf" if scale.next_at_s == math.inf else scale.next_at_s,
+        "on_hold": scale.on_hold,
+    }
+
+
+def _change_data(change: Change) -> dict[str, Any]:
+    data = {"change": type(change).__name__, "engine": change.engine, "reason": change.reason}
+    return data | {"tier": change.tier} if isinstance(change, Activate | Move) else data
 
 
 def plan_data(plan: StepPlan) -> dict[str, Any]:
@@ -129,6 +197,21 @@ def plan_data(plan: StepPlan) -> dict[str, Any]:
     }
 
 
+def speculation_data(decision: DraftShape | Selection) -> dict[str, Any]:
+    """One of a speculator's decisions as JSON-able data."""
+    tokens = decision.tokens
+    return {
+        "decision": type(decision).__name__,
+        "reason": decision.reason,
+        "tokens": _by_id(tokens) if isinstance(tokens, Mapping) else tokens,
+        **({"per_request": _by_id(decision.per_request)} if isinstance(decision, DraftShape) else {}),
+    }
+
+
+def _by_id(tokens: Mapping[int, int] | None) -> dict[str, int] | None:
+    return None if tokens is None else {str(id): number for id, number in tokens.items()}
+
+
 class _FullRouter:
     __slots__ = ("_log", "_router")
 
@@ -142,10 +225,25 @@ class _FullRouter:
         entry = {"point": "router", **routing_data(decision, fleet.engines), "now_s": fleet.now_s}
         entry["request"] = offered.data(prefix=True)
         entry["engines"] = list(map(log.engine, seen.engines))
-        if (held := seen.held_data()) is not None:
-            entry["held"] = held
+        log.fleet(entry, seen)
         log.add(entry)
         return decision
+
+
+class _FullScaler:
+    __slots__ = ("_log", "_scaler")
+
+    def __init__(self, scaler: Scaler, log: Full) -> None:
+        self._scaler = scaler
+        self._log = log
+
+    def scale(self, fleet: FleetView) -> Scale:
+        seen, log = NotedFleet(fleet, members=True), self._log
+        scale = self._scaler.scale(seen)
+        entry: dict[str, Any] = {"point": "scaler", **scale_data(scale), "now_s": fleet.now_s}
+        log.fleet(entry, seen)
+        log.add(entry)
+        return scale
 
 
 class _FullBatcher:
@@ -163,6 +261,31 @@ class _FullBatcher:
         return plan
 
 
+class _FullSpeculator:
+    __slots__ = ("_engine", "_log", "_speculator")
+
+    def __init__(self, engine: str, speculator: Speculator, log: Full) -> None:
+        self._engine = engine
+        self._speculator = speculator
+        self._log = log
+
+    def shape(self, engine: EngineView) -> DraftShape:
+        seen = NotedEngine(engine)
+        shape = self._speculator.shape(seen)
+        self._note(shape, seen, {})
+        return shape
+
+    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+        seen = NotedEngine(engine)
+        selection = self._speculator.select(seen, drafts)
+        self._note(selection, seen, {"drafts": {str(id): list(chain) for id, chain in drafts.chains.items()}})
+        return selection
+
+    def _note(self, decision: DraftShape | Selection, seen: NotedEngine, more: Mapping[str, Any]) -> None:
+        entry = {"point": "speculator", "engine": self._engine, **speculation_data(decision), "now_s": seen.now_s, **more}
+        self._log.add({**entry, "view": self._log.engine(seen)})
+
+
 class _Routed:
     __slots__ = ("_note", "_router")
 
@@ -176,6 +299,19 @@ class _Routed:
         return decision
 
 
+class _Scaled:
+    __slots__ = ("_note", "_scaler")
+
+    def __init__(self, scaler: Scaler, note: Callable[[FleetView, Scale], None]) -> None:
+        self._scaler = scaler
+        self._note = note
+
+    def scale(self, fleet: FleetView) -> Scale:
+        scale = self._scaler.scale(fleet)
+        self._note(fleet, scale)
+        return scale
+
+
 class _Batched:
     __slots__ = ("_batcher", "_note")
 
@@ -187,3 +323,21 @@ class _Batched:
         plan = self._batcher.plan(engine)
         self._note(engine, plan)
         return plan
+
+
+class _Speculated:
+    __slots__ = ("_note", "_speculator")
+
+    def __init__(self, speculator: Speculator, note: Callable[[EngineView, DraftShape | Selection], None]) -> None:
+        self._speculator = speculator
+        self._note = note
+
+    def shape(self, engine: EngineView) -> DraftShape:
+        shape = self._speculator.shape(engine)
+        self._note(engine, shape)
+        return shape
+
+    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+        selection = self._speculator.select(engine, drafts)
+        self._note(engine, selection)
+        return selection

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from policies.latency import LatencyModel
-from policies.types import EngineView, FleetView, RequestView
-from policies.views import FUTURE, engine_data, request_data
+from policies.types import EngineState, EngineView, FleetView, Inventory, RequestView
+from policies.views import FUTURE, engine_data, inventory_data, request_data
 
 
 class NotedRequest:
@@ -88,14 +88,18 @@ class NotedEngine:
 
 
 class NotedFleet:
-    """A ``FleetView`` of noted engines."""
+    """A ``FleetView`` of noted engines. ``members_read``: every engine, once they have been read; ``members``: from the start."""
 
-    __slots__ = ("_held", "_view", "engines")
+    __slots__ = ("_held", "_inventory", "_view", "engines", "members_read")
 
-    def __init__(self, view: FleetView) -> None:
+    def __init__(self, view: FleetView, *, members: bool = False) -> None:
         self._view = view
         self._held: list[NotedRequest] | None = None
+        self._inventory: Inventory | None = None
         self.engines = list(map(NotedEngine, view.engines))
+        self.members_read: list[NotedEngine] | None = None
+        if members:
+            self.members_read = self.members
 
     @property
     def now_s(self) -> float:
@@ -106,6 +110,26 @@ class NotedFleet:
         if self._held is None:
             self._held = list(map(NotedRequest, self._view.held))
         return self._held
+
+    @property
+    def members(self) -> list[NotedEngine]:
+        if self.members_read is None:
+            noted = {engine.id: engine for engine in self.engines}
+            self.members_read = [noted.get(engine.id) or NotedEngine(engine) for engine in self._view.members]
+        return self.members_read
+
+    @property
+    def idle(self) -> Sequence[NotedEngine]:
+        return [engine for engine in self.members if engine.state is EngineState.PARKED]
+
+    @property
+    def inventory(self) -> Inventory:
+        self._inventory = self._view.inventory
+        return self._inventory
+
+    def inventory_data(self) -> dict[str, dict[str, int]] | None:
+        """The inventory, if it was read."""
+        return None if self._inventory is None else inventory_data(self._inventory)
 
     def held_data(self) -> list[dict[str, Any]] | None:
         """The held requests, if they were read."""

@@ -9,8 +9,9 @@ see the cache's evictions, and it does not know of blocks that arrived on anothe
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
-from policies.types import EngineView, RequestView
+from policies.types import EngineView, RequestView, Role
 
 
 class PrefixIndex:
@@ -19,13 +20,17 @@ class PrefixIndex:
     Both methods take O(blocks of the prompt); the engines that share a block are the bits of one integer. Views give no block size,
     so a block counts as its share of the prompt: with b blocks, m matching ones are m/b of the prompt's tokens. That is less than
     one block off where the last block is partly filled, and keeps the order of engines.
+
+    Engines that have left are forgotten when a new one of their role is first used, so that no more are kept than ever served at a
+    time. One that comes back before that is believed to hold what it held.
     """
 
-    __slots__ = ("_bits", "_engines", "_holders", "_recent", "_tokens")
+    __slots__ = ("_bits", "_holders", "_names", "_recent", "_roles", "_tokens")
 
     def __init__(self) -> None:
-        self._engines: list[str] = []  # by bit
+        self._names: list[str] = []  # by bit; "" = the bit is free
         self._bits: dict[str, int] = {}
+        self._roles: dict[str, Role] = {}
         self._holders: dict[int, int] = {}
         self._recent: dict[str, OrderedDict[int, int]] = {}  # engine → block → tokens, least recently used first
         self._tokens: dict[str, int] = {}
@@ -51,18 +56,18 @@ class PrefixIndex:
             self._put(found, matching, tokens - 1)
         return found
 
-    def record(self, request: RequestView, engine: EngineView) -> None:
-        """Note that the prompt goes to ``engine``, and forget the engine's least recently used blocks beyond its KV capacity."""
+    def record(self, request: RequestView, engine: EngineView, engines: Sequence[EngineView]) -> None:
+        """Note that the prompt goes to ``engine``, one of the ``engines`` in view, and forget that engine's least recently used
+        blocks beyond its KV capacity.
+        """
         blocks = request.prefix_blocks
         count = len(blocks)
         if not count:
             return
         name = engine.id
         if name not in self._bits:
-            self._bits[name] = 1 << len(self._engines)
-            self._engines.append(name)
-            self._recent[name] = OrderedDict()
-            self._tokens[name] = 0
+            self._forget_all_but({e.id for e in engines}, engine.role)
+            self._welcome(engine)
         bit, recent, total = self._bits[name], self._recent[name], self._tokens[name]
         holders = self._holders
         block_tokens = -(-request.prompt_tokens // count)
@@ -78,14 +83,37 @@ class PrefixIndex:
         while total > capacity:
             block, freed = recent.popitem(last=False)
             total -= freed
-            holders[block] &= ~bit
-            if not holders[block]:
-                del holders[block]
+            self._drop(block, bit)
         self._tokens[name] = total
+
+    def _welcome(self, engine: EngineView) -> None:
+        name = engine.id
+        if "" not in self._names:
+            self._names.append("")
+        place = self._names.index("")
+        self._names[place] = name
+        self._bits[name] = 1 << place
+        self._roles[name] = engine.role
+        self._recent[name] = OrderedDict()
+        self._tokens[name] = 0
+
+    def _forget_all_but(self, present: set[str], role: Role) -> None:
+        """Forget the engines of a role that are not present; those of another role may only be out of this view."""
+        for name in [name for name, its in self._roles.items() if its is role and name not in present]:
+            bit = self._bits.pop(name)
+            for block in self._recent.pop(name):
+                self._drop(block, bit)
+            self._names[bit.bit_length() - 1] = ""
+            del self._roles[name], self._tokens[name]
+
+    def _drop(self, block: int, bit: int) -> None:
+        self._holders[block] &= ~bit
+        if not self._holders[block]:
+            del self._holders[block]
 
     def _put(self, found: dict[str, int], engines: int, tokens: int) -> None:
         if tokens:
             while engines:
                 lowest = engines & -engines
-                found[self._engines[lowest.bit_length() - 1]] = tokens
+                found[self._names[lowest.bit_length() - 1]] = tokens
                 engines ^= lowest

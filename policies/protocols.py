@@ -3,20 +3,34 @@
 Life cycle: a policy is built once per run from its registered name and plain parameters, and is called by exactly one world.
 It keeps what state it likes in itself, changes it only when called, reads time only from the view, and draws randomness only
 from named streams made of the ``seed`` that its constructor is given (``policies.streams``), so that replaying its calls rebuilds
-it anywhere. ``twinserve policies check`` (``policies.check``) tries all of it, and says what to do about what it finds.
+it anywhere. ``twinserve policies check`` (``traces.conformance``) tries all of it, and says what to do about what it finds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from policies.types import EngineView, FleetView, RequestView, Routing, StepPlan
+from policies.types import (
+    Demand,
+    Deployment,
+    Drafts,
+    DraftShape,
+    EngineView,
+    FleetView,
+    RequestView,
+    Routing,
+    Scale,
+    Selection,
+    StepPlan,
+)
 
 
 @runtime_checkable
 class Router(Protocol):
     """Called for every arrival, and again for each held request when a request finishes, an engine changes state, or the view is
-    refreshed.
+    refreshed. Where prefill and decode are apart, called a second time when a request's prefill is done, for the engine to decode
+    on: ``request.kv_engine`` tells, and the view holds engines of the fitting role.
     """
 
     def route(self, request: RequestView, fleet: FleetView) -> Routing: ...
@@ -27,3 +41,30 @@ class Batcher(Protocol):
     """Called by an engine before a step, unless its last plan still stands (``StepPlan.valid_steps``)."""
 
     def plan(self, engine: EngineView) -> StepPlan: ...
+
+
+@runtime_checkable
+class Speculator(Protocol):
+    """Called by an engine with speculative decoding before every step in which requests decode: first for what is drafted, then
+    for what of it is verified.
+
+    Where steps are planned before the last one's tokens are known (asynchronous scheduling), there are no drafts to select from
+    yet: ``select`` is not called, and the whole of every chain is verified.
+    """
+
+    def shape(self, engine: EngineView) -> DraftShape: ...
+    def select(self, engine: EngineView, drafts: Drafts) -> Selection: ...
+
+
+@runtime_checkable
+class Scaler(Protocol):
+    """Called when the fleet is up, before the first request, and then when its last answer says (``next_at_s``, ``on_hold``)."""
+
+    def scale(self, fleet: FleetView) -> Scale: ...
+
+
+@runtime_checkable
+class Placer(Protocol):
+    """Called before the fleet is built: ``fleet`` has no engines yet, and an inventory of GPUs."""
+
+    def place(self, demand: Sequence[Demand], fleet: FleetView) -> Deployment: ...

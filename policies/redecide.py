@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies import registry
-from policies.decisionlog import plan_data, routing_data
+from policies.decisionlog import plan_data, routing_data, scale_data, speculation_data
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, LatencyModel
+from policies.types import Drafts, Inventory
 from policies.views import NOT_HELD, Engine, Fleet, Request
 
 _KEPT = 10
@@ -24,7 +25,7 @@ _KEPT = 10
 class Difference:
     """A logged decision and what the fresh object decided in its place, both as canonical JSON.
 
-    ``index``: of the decision within the log. ``who``: whom it was made for, such as ``request 12`` or ``engine e0``.
+    ``index``: of the decision within the log. ``who``: whom it was made for: ``request 12``, ``engine e0``, ``the fleet``.
     """
 
     index: int
@@ -39,7 +40,7 @@ class Difference:
 class Redecision:
     """The outcome: how many ``decisions`` were made again, how many of them ``differ``, and the first few that do.
 
-    ``policies``: the fresh objects as the log left them, by ``router`` and by the ids of the engines whose batchers they are.
+    ``policies``: the fresh objects as the log left them: ``router``, ``scaler``, and the batchers by the ids of their engines.
     """
 
     decisions: int
@@ -54,7 +55,7 @@ class Redecision:
 
 
 def redecide(log: Iterable[Mapping[str, Any]], build: Callable[[str], Any]) -> Redecision:
-    """Feed a full decision log to fresh policy objects: one router, and one batcher per engine.
+    """Feed a full decision log to fresh policy objects: one router, one scaler, and one batcher per engine.
 
     ``build``: decision point → a fresh policy object.
 
@@ -73,7 +74,7 @@ def redecide(log: Iterable[Mapping[str, Any]], build: Callable[[str], Any]) -> R
             continue
         if "now_s" not in entry:
             raise ValueError("this decision log is a summary; run the scenario again with `decisions: full`")
-        key = "router" if point == "router" else str(entry["engine"])
+        key = {"batcher": "{engine}", "speculator": "{engine} speculator"}.get(point, point).format_map(entry)
         if key not in policies:
             policies[key] = build(point)
         try:
@@ -85,8 +86,7 @@ def redecide(log: Iterable[Mapping[str, Any]], build: Callable[[str], Any]) -> R
         if logged != again:
             differ += 1
             if len(found) < _KEPT:
-                who = f"request {entry['request']['id']}" if point == "router" else f"engine {entry['engine']}"
-                found.append(Difference(decisions, point, who, entry["now_s"], logged, again))
+                found.append(Difference(decisions, point, _whom(entry), entry["now_s"], logged, again))
         decisions += 1
     return Redecision(decisions, differ, found, policies)
 
@@ -111,15 +111,45 @@ def canonical(value: Any) -> str:
 
 
 def _route(router: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
+    fleet = _fleet(entry, models)
+    return routing_data(router.route(Request.of(entry["request"]), fleet), fleet.engines)
+
+
+def _scale(scaler: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
+    return scale_data(scaler.scale(_fleet(entry, models)))
+
+
+def _fleet(entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> Fleet:
     now_s = entry["now_s"]
-    engines = tuple(_engine(data, now_s, models) for data in entry["engines"])
-    held = tuple(map(Request.of, entry["held"])) if "held" in entry else NOT_HELD
-    fleet = Fleet(engines, now_s, held)
-    return routing_data(router.route(Request.of(entry["request"]), fleet), engines)
+    members = tuple(_engine(data, now_s, models) for data in entry["members"]) if "members" in entry else NOT_HELD
+    rest: dict[str, Any] = {
+        "held": tuple(map(Request.of, entry["held"])) if "held" in entry else NOT_HELD,
+        "inventory": Inventory(**entry["inventory"]) if "inventory" in entry else NOT_HELD,
+    }
+    if "engines" not in entry:
+        return Fleet.of_members(members, now_s, **rest)
+    return Fleet(tuple(_engine(data, now_s, models) for data in entry["engines"]), now_s, members=members, **rest)
+
+
+def _whom(entry: Mapping[str, Any]) -> str:
+    match entry["point"]:
+        case "router":
+            return f"request {entry['request']['id']}"
+        case "batcher" | "speculator":
+            return f"engine {entry['engine']}"
+    return "the fleet"
 
 
 def _plan(batcher: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
     return plan_data(batcher.plan(_engine(entry["view"], entry["now_s"], models)))
+
+
+def _speculate(speculator: Any, entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> dict[str, Any]:
+    view = _engine(entry["view"], entry["now_s"], models)
+    if entry["decision"] == "DraftShape":
+        return speculation_data(speculator.shape(view))
+    drafts = Drafts({int(id): tuple(chain) for id, chain in entry["drafts"].items()})
+    return speculation_data(speculator.select(view, drafts))
 
 
 def _engine(data: Mapping[str, Any], now_s: float, models: Mapping[int, LatencyModel]) -> Engine:
@@ -127,10 +157,14 @@ def _engine(data: Mapping[str, Any], now_s: float, models: Mapping[int, LatencyM
 
 
 _DECISION: Mapping[str, Sequence[str]] = {
-    "router": ("decision", "reason", "engine", "scores"),
+    "router": ("decision", "reason", "engine", "scores", "queue"),
+    "scaler": ("decision", "reason", "changes", "next_at_s", "on_hold"),
     "batcher": ("decision", "reason", "token_budget", "order", "caps", "preempt", "valid_steps"),
+    "speculator": ("decision", "reason", "tokens", "per_request"),
 }
 _DECIDE: Mapping[str, Callable[[Any, Mapping[str, Any], Mapping[int, LatencyModel]], dict[str, Any]]] = {
     "router": _route,
+    "scaler": _scale,
     "batcher": _plan,
+    "speculator": _speculate,
 }

@@ -35,21 +35,37 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "power-of-two": "policies.routers:PowerOfTwo",
         "join-shortest-queue": "policies.routers:JoinShortestQueue",
         "lmetric": "policies.routers:LMetric",
+        "polyserve": "policies.polyserve.router:PolyServe",
         "prefix-affinity": "policies.routers:PrefixAffinity",
         "vllm": "policies.routers:VLLM",
+    },
+    "scaler": {
+        "none": "policies.scalers:Fixed",
+        "target-load": "policies.scalers:TargetLoad",
+        "polyserve": "policies.polyserve.scaler:PolyServe",
     },
     "batcher": {
         "vllm": "policies.batchers:VLLM",
         "sarathi": "policies.batchers:Sarathi",
+        "polyserve": "policies.polyserve.batcher:PolyServe",
+    },
+    "speculator": {
+        "vllm": "policies.speculators:VLLM",
+        "none": "policies.speculators:Off",
+        "fixed-k": "policies.speculators:FixedK",
+        "adaserve": "policies.adaserve.speculator:AdaServe",
+        "turbospec": "policies.adaserve.baselines:TurboSpec",
+        "adaspec": "policies.adaserve.baselines:AdaSpec",
     },
 }
 
-METHOD: Mapping[str, str] = {"router": "route", "batcher": "plan"}
+METHOD: Mapping[str, str] = {"router": "route", "scaler": "scale", "batcher": "plan", "speculator": "shape"}
 """Decision point → the method that decides."""
 
 _STACKS: Mapping[str, Mapping[str, str]] = {
     "vllm": {"router": "vllm", "batcher": "vllm"},
     "sarathi": {"router": "vllm", "batcher": "sarathi"},
+    "polyserve": {"router": "polyserve", "scaler": "polyserve", "batcher": "polyserve"},
 }
 
 POINTS: tuple[str, ...] = tuple(_BUILT_IN)
@@ -72,7 +88,7 @@ def names(point: str) -> list[str]:
 
 
 def stack(name: str) -> dict[str, str]:
-    """Point → policy name, one for every point.
+    """Point → policy name. A stack without a scaler leaves the fleet as it is.
 
     Raises:
         PolicyError: there is no such stack.

@@ -22,26 +22,28 @@ _DRAWS = _TRIES + _MAX_CHOICES
 
 
 class RoundRobin:
-    """Takes the engines in turn, one turn per model; the default of most load balancers.
+    """Takes the engines in turn, one turn per model and phase; the default of most load balancers.
 
-    The turn is a position in the view: when engines join or leave, it goes on from the same position.
+    The turn is a position in the view: when engines join or leave, it goes on from the same position. Where prefill and decode are
+    apart, each has its turn.
     """
 
     __slots__ = ("_next",)
 
     def __init__(self) -> None:
-        self._next: dict[str, int] = {}
+        self._next: dict[tuple[str, bool], int] = {}
 
     def route(self, request: RequestView, fleet: FleetView) -> Routing:
         engines = fleet.engines
         model = request.model
+        phase = model, request.kv_engine is None
         count = len(engines)
-        turn = self._next.get(model, 0)
+        turn = self._next.get(phase, 0)
         for _ in range(count):
             engine = engines[turn % count]
             turn = turn % count + 1
             if engine.model == model:
-                self._next[model] = turn
+                self._next[phase] = turn
                 return Assign(engine.id, "next in turn")
         return _none_serves(model)
 
@@ -259,7 +261,7 @@ def _smallest(
         return _none_serves(request.model)
     engine = engines[scores.index(best)]
     if index is not None:
-        index.record(request, engine)
+        index.record(request, engine, engines)
     return Assign(engine.id, reason, tuple(scores))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -87,6 +87,10 @@ class RequestView(Protocol):
     def prefix_blocks(self) -> Sequence[int]:
         """Content hashes of the prompt's blocks from the start on, as far as the workload tells; equal ids, equal content."""
 
+    @property
+    def kv_engine(self) -> str | None:
+        """The prefill engine that holds the request's KV: it needs an engine to decode on. ``None``: it needs a prefill."""
+
 
 class EngineView(Protocol):
     """One engine as observed at ``as_of_s``."""
@@ -97,6 +101,10 @@ class EngineView(Protocol):
     def model(self) -> str: ...
     @property
     def role(self) -> Role: ...
+    @property
+    def tier(self) -> str | None:
+        """The SLO tier that the engine is set aside for; ``None`` = none."""
+
     @property
     def state(self) -> EngineState: ...
     @property
@@ -140,15 +148,56 @@ class EngineView(Protocol):
         """What is *believed* about this engine's step time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """GPUs by type: all there are, and those that no starting, active, draining or failed engine occupies."""
+
+    total: Mapping[str, int] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
+
+
 class FleetView(Protocol):
-    """The fleet as a router sees it. ``engines`` holds the active engines, in a stable order."""
+    """The fleet as its policies see it.
+
+    A router is asked for an engine twice where prefill and decode are apart: on arrival, and when the prefill is done. ``engines``
+    then holds those of the role that the request needs next, so that a router need not know of roles.
+    """
 
     @property
     def now_s(self) -> float: ...
     @property
-    def engines(self) -> Sequence[EngineView]: ...
+    def engines(self) -> Sequence[EngineView]:
+        """The active engines, in a stable order; in a call of a router, those that can serve the request's next phase."""
+
     @property
-    def held(self) -> Sequence[RequestView]: ...
+    def held(self) -> Sequence[RequestView]:
+        """The requests that the router holds, in the order in which they came to be held."""
+
+    @property
+    def members(self) -> Sequence[EngineView]:
+        """Every engine, in whatever state, in a stable order."""
+
+    @property
+    def idle(self) -> Sequence[EngineView]:
+        """The parked engines, in the order of ``members``: what a scaler can activate."""
+
+    @property
+    def inventory(self) -> Inventory: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a placer is told to serve: one kind of request. Lengths are means, as believed; ``rate_per_s`` is ``None`` for a backlog
+    or a closed loop.
+    """
+
+    model: str
+    tier: str
+    slo: SLO
+    rate_per_s: float | None
+    prompt_tokens: float
+    output_tokens: float
+    offline: bool = False
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -174,9 +223,14 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the request in the router; it is offered again when a request finishes, an engine changes state, or the view is new."""
+    """Keep the request in the router; it is offered again when a request finishes, an engine changes state, or the view is new.
+
+    ``queue``: of the requests held under one name, only the first is offered again, and the next one once that has left; so a
+    router whose queues are first come, first served is not asked about thousands of requests at every turn. "" = no queue.
+    """
 
     reason: str
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +256,105 @@ class StepPlan:
     preempt: Sequence[int] = ()
     valid_steps: float = math.inf
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftShape:
+    """How far the drafter looks ahead in the next step: a chain of draft tokens per decoding request.
+
+    ``tokens``: length of every chain; ``None`` = the engine's own ``num_speculative_tokens``, which is the most. ``per_request``:
+    other lengths by request id; 0 = the request is not drafted for.
+    """
+
+    tokens: int | None = None
+    per_request: Mapping[int, int] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """What the drafter proposes: ``chains[id][i]`` is the probability, as the drafter believes, that the i-th draft token of
+    request ``id`` is accepted, given that those before it are.
+    """
+
+    chains: Mapping[int, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which draft tokens are verified: of each chain so many from its start on.
+
+    ``tokens``: by request id; whoever is not named is verified in full, ``None`` = all are. The engine verifies fewer where the
+    step's token budget or the context window ends.
+    """
+
+    tokens: Mapping[int, int] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Bring a parked engine up for a ``tier``: it starts, and is active once its model is loaded; a draining one is so at once."""
+
+    engine: str
+    reason: str
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give a starting or active engine no more requests; it is parked when it has finished those that it has."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Set a starting or active engine aside for another ``tier``, at once; the requests that it has stay. ``None`` = for none."""
+
+    engine: str
+    reason: str
+    tier: str | None
+
+
+Change = Activate | Drain | Move
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Changes to the fleet, carried out in order, and when the scaler wants to be asked again.
+
+    ``next_at_s``: a time after now, ``inf`` = not by time. ``on_hold``: also as soon as the router holds a request.
+    """
+
+    changes: Sequence[Change] = ()
+    next_at_s: float = math.inf
+    on_hold: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """``count`` engines alike, each on ``tensor_parallel`` × ``pipeline_parallel`` GPUs. ``knobs``: under vLLM's names."""
+
+    model: str
+    gpu: str
+    count: int
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    precision: str = "bf16"
+    role: Role = Role.BOTH
+    tier: str | None = None
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Which engines there are to be; together they fit the inventory."""
+
+    instances: Sequence[Instances]
+    reason: str
 
 
 Routing = Assign | Hold | Shed

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Never
 
 from policies.latency import LatencyModel
-from policies.types import SLO, EngineState, EngineView, RequestView, Role
+from policies.types import SLO, EngineState, EngineView, Inventory, RequestView, Role
 
 
 class NotObserved(LookupError):
@@ -40,6 +40,7 @@ class _NotHeld(Sequence[Any]):
 
 NOT_HELD: Any = _NotHeld()
 NO_SLO = SLO()
+NO_GPUS = Inventory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Request:
     cached_tokens: int = 0
     generated_tokens: int = 0
     first_token_s: float | None = None
+    kv_engine: str | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Request:
@@ -88,6 +90,7 @@ class Engine:
     kv_tokens_capacity: int = 100_000
     max_batched_tokens: int = 8192
     role: Role = Role.BOTH
+    tier: str | None = None
     state: EngineState = EngineState.ACTIVE
     now_s: float = 0.0
     as_of_s: float = 0.0
@@ -112,16 +115,33 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A ``FleetView``."""
+    """A ``FleetView``. ``members``: the ``engines`` where nothing is said."""
 
     engines: Sequence[Engine] = ()
     now_s: float = 0.0
     held: Sequence[Request] = ()
+    members: Sequence[Engine] = ()
+    inventory: Inventory = NO_GPUS
+
+    def __post_init__(self) -> None:
+        if self.members is not NOT_HELD and not self.members:
+            object.__setattr__(self, "members", self.engines)
 
     @classmethod
-    def idle(cls, count: int, model: str = "m") -> Fleet:
+    def at_rest(cls, count: int, model: str = "m") -> Fleet:
         """``count`` idle engines e0, e1, …"""
         return cls(tuple(Engine(id=f"e{i}", model=model) for i in range(count)))
+
+    @classmethod
+    def of_members(cls, members: Sequence[Engine], now_s: float = 0.0, **rest: Any) -> Fleet:
+        """A fleet of engines in whatever state."""
+        active = tuple(engine for engine in members if engine.state is EngineState.ACTIVE)
+        return cls(active, now_s, members=members, **rest)
+
+    @property
+    def idle(self) -> Sequence[Engine]:
+        """The parked ones of ``members``."""
+        return [engine for engine in self.members if engine.state is EngineState.PARKED]
 
 
 FUTURE = "true_output_tokens"
@@ -163,14 +183,24 @@ _engine_values = attrgetter(*_ENGINE)
 
 def request_data(request: RequestView, *, prefix: bool = True) -> dict[str, Any]:
     """A request as JSON-able data; ``prefix``: with its prefix blocks, which can be many."""
-    slo = request.slo
+    slo, kv_engine = request.slo, request.kv_engine
     data = dict(zip(_REQUEST, _request_values(request), strict=True))
     data["slo"] = {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2e_s": slo.e2e_s}
+    if kv_engine is not None:
+        data["kv_engine"] = kv_engine
     if prefix:
         data["prefix_blocks"] = [int(block) for block in request.prefix_blocks]
     return data
 
 
 def engine_data(engine: EngineView) -> dict[str, Any]:
-    """An engine's state as JSON-able data, without its requests."""
-    return dict(zip(_ENGINE, _engine_values(engine), strict=True))
+    """An engine's state as JSON-able data, without its requests; a tier only where it has one."""
+    data = dict(zip(_ENGINE, _engine_values(engine), strict=True))
+    if (tier := engine.tier) is not None:
+        data["tier"] = tier
+    return data
+
+
+def inventory_data(inventory: Inventory) -> dict[str, dict[str, int]]:
+    """An inventory as JSON-able data."""
+    return {"total": dict(inventory.total), "free": dict(inventory.free)}

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from sim.backends import run_all
 from sim.run import simulate
+from traces.build import build_workload
 from traces.compare import Comparison, Pair, conclude, pair
+from traces.controls import DRAWS_PER_SEED, Controls
 from traces.divergence import Divergence, divergences, telling
 from traces.errors import InputError
 from traces.metrics import summarise
+from traces.paired import ENOUGH_SEEDS
 from traces.record import Record, check_target
-from traces.scenario import load_scenario
+from traces.scenario import Scenario, load_scenario
 from traces.scenario.sweep import parse_axis
 
 
@@ -103,7 +109,8 @@ def experiment(
         if watch is not None:
             watch(len(done), seeds)
     pairs = [done[seed].pair for seed in numbers]
-    comparison = conclude(pairs, (a.name, b.name))
+    controls = workload_controls(a, numbers, jobs) if seeds >= ENOUGH_SEEDS else None
+    comparison = conclude(pairs, (a.name, b.name), controls)
     warnings = [
         *_counted(a.name, [done[s].warnings[0] for s in numbers]),
         *_counted(b.name, [done[s].warnings[1] for s in numbers]),
@@ -118,6 +125,22 @@ def first_divergences(a: Arm, b: Arm, found: Pair, most: int = 2) -> list[Diverg
     stop_s = found.apart[-1][1]
     one, other = (arm.run(found.seed, "decisions=full", "sim.steps=off", stop_s=stop_s) for arm in (a, b))
     return telling(divergences(one, other, len(found.apart)), most)
+
+
+def workload_controls(arm: Arm, seeds: Sequence[int], jobs: int | None = None) -> Controls:
+    """The measured prompt and output tokens that each of consecutive ``seeds`` offers, and those of many seeds after them."""
+    scenario = load_scenario(arm.scenario, arm.sets)
+    further = range(seeds[-1] + 1, seeds[-1] + 1 + DRAWS_PER_SEED * len(seeds))
+    found = dict(run_all(partial(offered_tokens, scenario), [*seeds, *further], jobs=jobs))
+    rows = np.array([found[i] for i in range(len(found))], np.float64)
+    return Controls(rows[: len(seeds)], rows[len(seeds) :])
+
+
+def offered_tokens(scenario: Scenario, seed: int) -> tuple[int, int]:
+    """Prompt and output tokens of the requests that arrive after the warm-up under this seed."""
+    workload = build_workload(scenario.model_copy(update={"seed": seed})).workload
+    measured = workload.arrival_s >= scenario.warmup_s
+    return int(workload.prompt_tokens[measured].sum()), int(workload.output_tokens[measured].sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,7 @@
 """One engine: a SimPy process that carries out its scheduler's batches in time, in leaps where nothing can change.
 
 A leap is a run of decode steps that the scheduler would plan alike: until the next completion, full KV memory, the end of the
-plan's validity, or a stimulus from outside. Step time is affine in the context that decoding reads, so the end of any step within
-a leap is a closed form over the noise's prefix sums (``_end_of``), measured from an *anchor*: the step at which the present set of
-seated requests began to decode undisturbed. Anchors depend on what is decoded alone, so a run with ``leap`` off passes through
-the very same times.
+plan's validity, or a stimulus from outside. When its steps end is told by ``sim.leap``.
 """
 
 from __future__ import annotations
@@ -15,11 +12,14 @@ from typing import Any, Protocol
 from policies.latency import LatencyModel, StepShape
 from policies.protocols import Batcher
 from policies.types import EngineState, Role, StepPlan
+from sim.handover import DecodeScheduler, PrefillScheduler
 from sim.journal import Journal
 from sim.kernel import STEP_END, STEP_START, Bell, Kernel
+from sim.leap import LeapClock
 from sim.noise import CHUNK, StepNoise
 from sim.request import Request
 from sim.scheduler import Scheduler
+from sim.site import HERE, Site
 from sim.steptime import StepTime
 
 IDLE_POLL_S = 1e-3
@@ -30,22 +30,19 @@ class Listener(Protocol):
     """Who is told what an engine has done."""
 
     def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None: ...
+    def on_prefilled(self, engine: Engine, requests: Sequence[Request]) -> None: ...
 
 
 class Engine:
     """A live engine, and an ``EngineView`` of itself at the present moment."""
 
     __slots__ = (
-        "_alpha",
-        "_anchor_composition",
-        "_anchor_first",
-        "_anchor_moment",
-        "_anchor_s",
-        "_anchor_step",
+        "_aborting",
+        "_apart",
         "_batch",
         "_batch_start_s",
         "_bell",
-        "_beta",
+        "_clock",
         "_kernel",
         "_listener",
         "_plan",
@@ -68,8 +65,10 @@ class Engine:
         "role",
         "running_count",
         "scheduler",
+        "site",
         "state",
         "steptime",
+        "tier",
         "waiting_count",
     )
 
@@ -87,11 +86,15 @@ class Engine:
         journal: Journal,
         listener: Listener,
         leap: bool = True,
+        site: Site = HERE,
     ) -> None:
         self.id = f"e{index}"
         self.index = index
         self.model = model
-        self.role = Role.BOTH
+        self.site = site
+        self.role = site.role
+        self._apart = site.role is not Role.BOTH
+        self.tier = site.tier
         self.state = EngineState.ACTIVE
         self.scheduler = scheduler
         self.steptime = steptime
@@ -112,12 +115,12 @@ class Engine:
         self._plan_expires = 0.0
         self._steps = 0
         """Steps of the batch in flight; 0 when idle."""
+        self._aborting: list[Request] = []
+        """Requests to be dropped when the step under way ends."""
         self._woken = False
         self._batch: tuple[Any, ...] = ()
         self._batch_start_s = 0.0
-        self._anchor_composition = -1
-        self._anchor_step = 0
-        self._anchor_s = self._anchor_first = self._anchor_moment = self._alpha = self._beta = 0.0
+        self._clock = LeapClock(noise)
         scheduler.step_now = self._step_now
         self._bell = kernel.bell()
         kernel.start(self._life())
@@ -126,7 +129,27 @@ class Engine:
         """Take a request; it can be part of the first step that starts at or after the present moment."""
         self.scheduler.add(request)
         self.waiting_count += 1
-        self.pending_prefill_tokens += request.prompt_tokens
+        self.pending_prefill_tokens += request.goal
+        self.wake()
+
+    def abort(self, request: Request) -> None:
+        """Drop a request, at once or at the end of the step under way, unless it completes there. Nobody is told."""
+        self._aborting.append(request)
+        if self._steps:
+            self.wake()
+        else:
+            self._drop()
+
+    def _drop(self) -> None:
+        for request in self._aborting:
+            if request in self.scheduler.running or request in self.scheduler.waiting:
+                self.scheduler.abort(request)
+        self._aborting = []
+        self._plan_expires = 0.0
+        self._count()
+
+    def wake(self) -> None:
+        """Something has changed from outside: let the next step be planned anew, and start as soon as it can."""
         self._plan_expires = 0.0
         now = self._kernel._now
         if not self._steps:
@@ -135,10 +158,10 @@ class Engine:
                 self._kernel.ring_at(self._bell, now, STEP_START)
         elif self._steps > 1:
             start = self.scheduler.step
-            boundary = max(start + 1, self._first_end_at_or_after(now))
+            boundary = max(start + 1, self._clock.first_end_at_or_after(now, start, start + self._steps, self._batch_start_s))
             if boundary - start < self._steps:
                 self._steps = boundary - start
-                self._bell = self._kernel.moved(self._bell, self._end_of(boundary), STEP_END)
+                self._bell = self._kernel.moved(self._bell, self._clock.end_of(boundary), STEP_END)
 
     # --- the process --------------------------------------------------------------------------------------------------
 
@@ -162,21 +185,20 @@ class Engine:
         step = scheduler.step
         plan = self._plan
         if plan is None or step >= self._plan_expires:
-            if not scheduler.waiting and not scheduler.running:
+            if not scheduler.waiting and not scheduler.running and not scheduler.remote:
                 return
             plan = self._plan = self.batcher.plan(self)
             self._plan_expires = step + plan.valid_steps
         busy = scheduler.schedule(plan)
         self._count()
         if not busy:
-            if scheduler.waiting or scheduler.running:
+            if (scheduler.waiting or scheduler.running) and not self.leased:  # the end of a lease wakes it
                 self._plan_expires = 0.0
                 self._woken = True
                 kernel.ring_at(self._bell, now + IDLE_POLL_S, STEP_START)
             return
         if scheduler.broken:
-            self.journal.broken_runs(self.index, scheduler.broken)
-            scheduler.broken = []
+            self._note_broken_runs()
         noise = self.noise
         if step // CHUNK != noise.chunk:
             noise.load(step)
@@ -190,26 +212,21 @@ class Engine:
             for request, _ in scheduler.chunks:
                 if request.first_scheduled_s is None:
                     request.first_scheduled_s = now
-            self._anchor_composition = -1
+            self._clock.composition = -1
             self._steps = 1
         else:
-            at = step % CHUNK
-            if scheduler.composition != self._anchor_composition or at == 0:
-                self._anchor_composition = scheduler.composition
-                self._anchor_s = now
-                self._anchor_step = step
-                self._anchor_first = noise.first[at]
-                self._anchor_moment = noise.moment[at]
+            at, clock = step % CHUNK, self._clock
+            if scheduler.composition != clock.composition or at == 0:
                 per_context = self.steptime.decode_per_context[seqs]
-                self._alpha = self.steptime.decode_fixed[seqs] + per_context * context
-                self._beta = per_context * seqs
+                alpha = self.steptime.decode_fixed[seqs] + per_context * context
+                clock.anchor(step, now, scheduler.composition, alpha, per_context * seqs)
             steps = 1
             if self.leap:
                 steps = min(scheduler.horizon(), CHUNK - at)
                 if step + steps > self._plan_expires:
                     steps = int(self._plan_expires) - step
             self._steps = steps
-            end = self._end_of(step + steps)
+            end = clock.end_of(step + steps)
         self._batch_start_s = now
         self._batch = (
             step,
@@ -231,6 +248,8 @@ class Engine:
         scheduler.advance(steps)
         self._count()
         self.journal.steps(self.index, steps, self._batch_start_s, now, self._batch, scheduler.kv.used)
+        if self._aborting:
+            self._drop()
         if scheduler.started or scheduler.finished:
             self._plan_expires = 0.0
             for request in scheduler.started:
@@ -240,57 +259,107 @@ class Engine:
                 for request in scheduler.finished:
                     self.journal.completed(request, self.index, now, last)
                 self._listener.on_finished(self, scheduler.finished)
+        if self._apart:
+            self._hand_over()
 
     def _count(self) -> None:
         scheduler = self.scheduler
         self.running_count = len(scheduler.running)
         self.waiting_count = len(scheduler.waiting)
+        if self._apart:
+            self.waiting_count += len(scheduler.remote)
         self.pending_prefill_tokens = scheduler.pending_prefill_tokens
+
+    def _note_broken_runs(self) -> None:
+        self.journal.broken_runs(self.index, self.scheduler.broken)
+        self.scheduler.broken = []
 
     def close(self) -> None:
         """The run is over: enter in the journal the steps that are done and the requests that are not."""
+        self._settle()
+        self._note_broken_runs()
+        scheduler = self.scheduler
+        for request in (*scheduler.running, *scheduler.waiting, *scheduler.remote):
+            self.journal.unfinished(request, self.index, scheduler.step - 1)
+
+    def fail(self) -> list[Request]:
+        """Lose everything but the steps that are done. Returns the requests that were here, in order, ready to start over."""
+        self._settle()
+        lost = self.scheduler.clear()
+        self._note_broken_runs()
+        self._bell = self._kernel.silenced(self._bell)
+        self._woken = False
+        self._plan, self._plan_expires = None, 0.0
+        self._clock.composition = -1
+        self._count()
+        return lost
+
+    def _settle(self) -> None:
+        """Carry out the steps of the batch in flight that are done; drop the rest."""
         scheduler = self.scheduler
         done = self._step_now() - scheduler.step
         if done:
-            end = self._end_of(scheduler.step + done)
+            end = self._clock.end_of(scheduler.step + done)
             scheduler.advance(done)
             self.journal.steps(self.index, done, self._batch_start_s, end, self._batch, scheduler.kv.used)
         self._steps = 0
-        for request in (*scheduler.running, *scheduler.waiting):
-            self.journal.unfinished(request, self.index, scheduler.step - 1)
 
-    # --- time within a leap -------------------------------------------------------------------------------------------
+    # --- prefill and decode apart -------------------------------------------------------------------------------------
 
-    def _end_of(self, count: int) -> float:
-        """When ``count`` steps are done, ``count`` lying within the leap in flight."""
-        base = self._anchor_step
-        at = base % CHUNK
-        there = at + count - base
-        first = self.noise.first[there] - self._anchor_first
-        moment = self.noise.moment[there] - self._anchor_moment
-        return self._anchor_s + (self._alpha * first + self._beta * (moment - at * first))
+    def _hand_over(self) -> None:
+        """The requests whose prefill is done leave; their KV stays."""
+        scheduler = self.scheduler
+        if isinstance(scheduler, PrefillScheduler) and scheduler.prefilled:
+            self._plan_expires = 0.0
+            self._note_broken_runs()
+            self._listener.on_prefilled(self, scheduler.prefilled)
 
-    def _first_end_at_or_after(self, time: float) -> int:
-        """The smallest step count within the leap in flight that is done at ``time`` or later."""
-        low = self.scheduler.step
-        high = low + self._steps
-        elapsed = time - self._batch_start_s
-        guess = low + int(elapsed / (self._alpha + self._beta * (low - self._anchor_step)))
-        count = min(max(guess, low), high)
-        while count < high and self._end_of(count) < time:
-            count += 1
-        while count > low and self._end_of(count - 1) >= time:
-            count -= 1
-        return count
+    @property
+    def leased(self) -> Sequence[Request]:
+        """Requests that have left, and whose KV is still here."""
+        return tuple(self.scheduler.leases) if isinstance(self.scheduler, PrefillScheduler) else ()
+
+    def end_lease(self, request: Request) -> None:
+        """The KV that ``request`` left here is not needed any more."""
+        assert isinstance(self.scheduler, PrefillScheduler)
+        self.scheduler.end_lease(request)
+        if self.scheduler.waiting:
+            self.wake()
+
+    def expect(self, request: Request) -> None:
+        """Take a request that is to decode here, and whose KV is on another engine."""
+        assert isinstance(self.scheduler, DecodeScheduler)
+        self.scheduler.expect(request)
+        self.waiting_count += 1
+        self.wake()
+
+    def arrived(self, request: Request) -> None:
+        """The KV of an expected request is here."""
+        assert isinstance(self.scheduler, DecodeScheduler)
+        self.scheduler.arrived(request)
+        self.wake()
+
+    def forget(self, request: Request) -> None:
+        """Drop an expected request."""
+        assert isinstance(self.scheduler, DecodeScheduler)
+        self.scheduler.forget(request)
+        self.waiting_count -= 1
+        self.wake()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is here: no request, and no KV that another engine is to read."""
+        scheduler = self.scheduler
+        return not (scheduler.running or scheduler.waiting or scheduler.remote or self.leased)
 
     def _step_now(self) -> int:
         """Steps done at the present moment, those that end right now included."""
         step = self.scheduler.step
         if self._steps <= 1:
             return step
-        now = self._kernel._now
-        count = self._first_end_at_or_after(now)
-        return count if self._end_of(count) == now else max(count - 1, step)
+        now, clock = self._kernel._now, self._clock
+        count = clock.first_end_at_or_after(now, step, step + self._steps, self._batch_start_s)
+        return count if clock.end_of(count) == now else max(count - 1, step)
 
     # --- EngineView ---------------------------------------------------------------------------------------------------
 
@@ -316,7 +385,7 @@ class Engine:
         if self._steps > 1:
             done = self._step_now()
             if done > step:
-                start = self._end_of(done)
+                start = self._clock.end_of(done)
                 context += seqs * (done - step)
         shape = StepShape(prefill_tokens, prefill_attention, chunks, seqs, context)
         return max(self._kernel._now, start + self.latency.seconds(shape))
@@ -327,7 +396,7 @@ class Engine:
 
     @property
     def waiting(self) -> Sequence[Request]:
-        return tuple(self.scheduler.waiting)
+        return (*self.scheduler.waiting, *self.scheduler.remote)
 
     @property
     def kv_tokens_used(self) -> int:

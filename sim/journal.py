@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.request import Request
 
-_STEP_ROW = Struct("=hqiddidiiqiiq")
+_STEP_ROW = Struct("=hqiddidiiqiiqi")
 STEP_ROW = np.dtype(
     [
         ("engine", "i2"),
@@ -27,6 +27,7 @@ STEP_ROW = np.dtype(
         ("running", "i4"),
         ("waiting", "i4"),
         ("kv_blocks", "i8"),
+        ("verify_tokens", "i4"),
     ]
 )
 """A batch: ``steps`` > 1 for a leap, whose prefill fields are 0; ``decode_context`` is that of the first step."""
@@ -48,19 +49,36 @@ class Journal:
         self.generated = array("i", [0]) * requests
         self.cached = array("i", [0]) * requests
         self.preemptions = array("i", [0]) * requests
+        self.drafted = array("i", [0]) * requests
+        self.accepted = array("i", [0]) * requests
         self.outcome = array("b", [UNFINISHED]) * requests
         self.run_first = array("q", [-1]) * requests
         """First step of the last unbroken run of tokens; ``run_last`` its last."""
         self.run_last = array("q", [-1]) * requests
         self.broken: list[tuple[int, int, int, int]] = []
-        """Earlier unbroken runs: (request, engine, first step, last step)."""
+        """Earlier unbroken runs: (request, engine, first step, last step); those of one request in the order in which they came."""
         self._steps = bytearray()
 
-    def steps(self, engine: int, steps: int, start_s: float, end_s: float, batch: Sequence[Any], kv_blocks: int) -> None:
+    def steps(
+        self, engine: int, steps: int, start_s: float, end_s: float, batch: Sequence[Any], kv_blocks: int, verify_tokens: int = 0
+    ) -> None:
         """One batch. ``batch`` is the engine's: step; prefill tokens, attention, chunks; decode seqs, context; running, waiting."""
         step, tokens, attention, chunks, seqs, context, running, waiting = batch
         self._steps += _STEP_ROW.pack(
-            engine, step, steps, start_s, end_s, tokens, attention, chunks, seqs, context, running, waiting, kv_blocks
+            engine,
+            step,
+            steps,
+            start_s,
+            end_s,
+            tokens,
+            attention,
+            chunks,
+            seqs,
+            context,
+            running,
+            waiting,
+            kv_blocks,
+            verify_tokens,
         )
 
     def step_rows(self) -> np.ndarray:
@@ -85,22 +103,35 @@ class Journal:
         self.outcome[row] = COMPLETED
 
     def shed(self, request: Request) -> None:
-        self.arrival_s[request.id] = request.arrival_s
+        self._progress(request, -1)
+        self.generated[request.id] = request.generated_tokens
         self.outcome[request.id] = SHED
+
+    def lost(self, request: Request, engine: int) -> None:
+        """``request`` was on ``engine`` as it failed."""
+        self.engine[request.id] = engine
 
     def unfinished(self, request: Request, engine: int, step: int) -> None:
         """``request`` is still on ``engine`` (−1: in the router) when the run ends after ``step``."""
         row = request.id
         self._progress(request, engine)
         self.generated[row] = request.generated_tokens
-        if request.seated:
+        if request.seated and request.segment_from <= step:  # else its first token was still to come
             self.run_first[row] = request.segment_from
             self.run_last[row] = step
+
+    def failed(self, request: Request, engine: int) -> None:
+        """``request`` is given up, having lost its last engine."""
+        row = request.id
+        self._progress(request, engine)
+        self.generated[row] = request.generated_tokens
+        self.outcome[row] = FAILED
 
     def _progress(self, request: Request, engine: int) -> None:
         row = request.id
         self.arrival_s[row] = request.arrival_s
-        self.engine[row] = engine
+        if engine >= 0:
+            self.engine[row] = engine
         if request.first_scheduled_s is not None:
             self.first_scheduled_s[row] = request.first_scheduled_s
         if request.first_token_s is not None:
@@ -109,3 +140,6 @@ class Journal:
             self.cached[row] = request.cached_tokens
         if request.preemptions:
             self.preemptions[row] = request.preemptions
+        if request.drafted_tokens:
+            self.drafted[row] = request.drafted_tokens
+            self.accepted[row] = request.accepted_tokens

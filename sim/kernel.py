@@ -12,9 +12,10 @@ from simpy.events import Event, EventPriority
 Bell = Event
 """What a process waits on."""
 
-STEP_END, OBSERVE, ARRIVAL, ROUTE, STEP_START = map(EventPriority, range(5))
-"""At one instant: engines end their steps, are observed, requests arrive, held ones are offered again, then engines start steps.
-A request that arrives at the very boundary of a step is therefore part of the next step, whichever engine or order."""
+STEP_END, FLEET, OBSERVE, ARRIVAL, SCALE, ROUTE, STEP_START = map(EventPriority, range(7))
+"""At one instant: engines end their steps; engines come up or fail, KV arrives; engines are observed, requests arrive, the fleet is
+scaled, held requests are offered again; then engines start steps. A request that arrives at the very boundary of a step is
+therefore part of the next step, whichever engine or order."""
 
 
 class Kernel(simpy.Environment):
@@ -35,11 +36,16 @@ class Kernel(simpy.Environment):
         bell._value = None
         heappush(self._queue, (time, priority, next(self._eid), bell))
 
-    def moved(self, bell: Event, time: float, priority: EventPriority) -> Event:
-        """A new bell that rings at ``time`` for whoever waits on ``bell``, which falls silent."""
+    def silenced(self, bell: Event) -> Event:
+        """A new bell, not scheduled yet, for whoever waits on ``bell``, which falls silent."""
         fresh = Event(self)
         assert bell.callbacks is not None
         fresh.callbacks, bell.callbacks = bell.callbacks, []
+        return fresh
+
+    def moved(self, bell: Event, time: float, priority: EventPriority) -> Event:
+        """A new bell that rings at ``time`` for whoever waits on ``bell``, which falls silent."""
+        fresh = self.silenced(bell)
         self.ring_at(fresh, time, priority)
         return fresh
 
@@ -52,6 +58,10 @@ class Kernel(simpy.Environment):
     def start(self, generator: Generator[Event, Any, Any]) -> None:
         """Make a SimPy process of ``generator`` and run it up to its first ``yield`` when the clock starts."""
         self.process(generator)
+
+    def stop(self) -> None:
+        """Let ``play`` end with the present event: whatever is still scheduled does not happen."""
+        self._queue.clear()
 
     @property
     def idle(self) -> bool:

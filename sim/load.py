@@ -36,10 +36,13 @@ class Load:
         self._until_s = until_s
         self._waiting: dict[int, deque[int]] = {}
         self.sent = 0
+        self.due = 0
+        """Requests that were sent or will be, as far as is known: a closed loop's next one is due when one is done."""
         loops = concurrency or {}
         closed = np.isin(workload.klass, list(loops))
         rows = np.flatnonzero(~closed & (workload.arrival_s < until_s))
         if len(rows):
+            self.due += len(rows)
             kernel.start(self._open(rows))
         for code, width in loops.items():
             queue = self._waiting[code] = deque(np.flatnonzero(workload.klass == code).tolist())
@@ -53,6 +56,7 @@ class Load:
             self._send_at(self._kernel._now, queue.popleft())
 
     def _send_at(self, time: float, row: int) -> None:
+        self.due += 1
         self._kernel.call_at(time, ARRIVAL, lambda _: self._send(row, self._kernel._now))
 
     def _send(self, row: int, time: float) -> None:

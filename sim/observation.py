@@ -37,7 +37,6 @@ class ObservedEngine:
         "pending_prefill_tokens",
         "running",
         "running_count",
-        "state",
         "step",
         "step_ends_s",
         "waiting",
@@ -47,11 +46,10 @@ class ObservedEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.as_of_s = engine.now_s
-        self.state: EngineState = engine.state
         self.step = engine.step
         self.step_ends_s = engine.step_ends_s
         self.running: Sequence[RequestView] = [FrozenRequest(r) for r in engine.scheduler.running]  # type: ignore[misc]
-        self.waiting: list[RequestView] = [FrozenRequest(r) for r in engine.scheduler.waiting]  # type: ignore[misc]
+        self.waiting: list[RequestView] = [FrozenRequest(r) for r in engine.waiting]  # type: ignore[misc]
         self.running_count = len(self.running)
         self.waiting_count = len(self.waiting)
         self.pending_prefill_tokens = engine.pending_prefill_tokens
@@ -60,7 +58,8 @@ class ObservedEngine:
     def sent(self, request: Request) -> None:
         self.waiting.append(request)
         self.waiting_count += 1
-        self.pending_prefill_tokens += request.prompt_tokens
+        if request.source is None:
+            self.pending_prefill_tokens += request.prompt_tokens + request.generated_tokens
 
     @property
     def id(self) -> str:
@@ -73,6 +72,14 @@ class ObservedEngine:
     @property
     def role(self) -> Role:
         return self._engine.role
+
+    @property
+    def tier(self) -> str | None:
+        return self._engine.tier
+
+    @property
+    def state(self) -> EngineState:
+        return self._engine.state
 
     @property
     def now_s(self) -> float:
@@ -100,8 +107,9 @@ class ObservedEngine:
 
 
 class Observer:
-    """Observes all engines at time 0 and then every ``interval_s``, before anything is routed at that instant.
+    """Observes the active engines at time 0 and then every ``interval_s``, before anything is routed at that instant.
 
+    Which engines are up is no matter of observation: the router knows it. One that comes up is observed as it does.
     ``on_refresh`` is called after each observation but the first.
     """
 
@@ -111,17 +119,25 @@ class Observer:
         self._live = engines
         self._interval_s = interval_s
         self._ticks = 0
-        self.engines: list[ObservedEngine] = []
-        self._by_id: dict[str, ObservedEngine] = {}
+        self._views: dict[str, ObservedEngine] = {}
         self._observe(None)
+
+    def view(self, engine: Engine) -> ObservedEngine:
+        """An active engine as of the last tick."""
+        if engine.id not in self._views:
+            self._views[engine.id] = ObservedEngine(engine)
+        return self._views[engine.id]
+
+    def gone(self, engine: Engine) -> None:
+        """An engine is not active any more."""
+        self._views.pop(engine.id, None)
 
     def sent(self, request: Request, engine: str) -> None:
         """The router has sent ``request`` to ``engine``, and knows it."""
-        self._by_id[engine].sent(request)
+        self._views[engine].sent(request)
 
     def _observe(self, _: Bell | None) -> None:
-        self.engines = [ObservedEngine(engine) for engine in self._live if engine.state is EngineState.ACTIVE]
-        self._by_id = {engine.id: engine for engine in self.engines}
+        self._views = {engine.id: ObservedEngine(engine) for engine in self._live if engine.state is EngineState.ACTIVE}
         self._ticks += 1
         if self._ticks > 1:
             self._on_refresh()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from policies.types import EngineState
 from sim.engine import Engine
 from sim.journal import COMPLETED, Journal
 from sim.tokens import TokenFacts, TokenTimes
@@ -17,17 +18,21 @@ from traces.workload import Workload
 
 
 def tables(
-    journal: Journal, workload: Workload, engines: Sequence[Engine], scenario: Scenario
+    journal: Journal,
+    workload: Workload,
+    engines: Sequence[Engine],
+    history: Sequence[tuple[float, int, EngineState]],
+    scenario: Scenario,
 ) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
-    """requests, steps, fleet and gaps. The journal's batches are forgotten on the way."""
+    """requests, steps, fleet and gaps. The journal's batches are forgotten on the way. ``history``: of ``sim.lifecycle``."""
     times = TokenTimes(journal, [engine.noise for engine in engines], [engine.steptime for engine in engines])
     names = [engine.id for engine in engines]
     facts = times.facts(workload.klass.astype(np.int64), workload.classes, np.frombuffer(journal.arrival_s))
     del times
     rows = journal.step_rows() if scenario.sim.steps else journal.step_rows()[:0]
-    steps = _steps(rows, names, scenario.engine.block_size)
+    steps = _steps(rows, names, np.array([engine.block_tokens for engine in engines]))
     journal.forget_steps()
-    return _requests(journal, workload, names, facts), steps, _fleet(engines, scenario), _gaps(facts, workload)
+    return _requests(journal, workload, names, facts), steps, _fleet(engines, history), _gaps(facts, workload)
 
 
 def _requests(journal: Journal, workload: Workload, engines: list[str], facts: TokenFacts) -> pa.Table:
@@ -68,8 +73,8 @@ def _requests(journal: Journal, workload: Workload, engines: list[str], facts: T
         "e2e_s": last - arrival,
         "dslo_lateness_s": facts.worst_lateness_s,
         "preemptions": np.frombuffer(journal.preemptions, np.int32),
-        "drafted_tokens": np.zeros(len(workload), np.int32),
-        "accepted_tokens": np.zeros(len(workload), np.int32),
+        "drafted_tokens": np.frombuffer(journal.drafted, np.int32),
+        "accepted_tokens": np.frombuffer(journal.accepted, np.int32),
         "outcome": (outcome, list(OUTCOMES)),
     }
     table = make_table(REQUESTS, columns)
@@ -85,7 +90,7 @@ def _named(names: Sequence[str], klass: np.ndarray) -> tuple[np.ndarray, list[st
     return np.array([distinct.index(name) for name in names])[klass], distinct
 
 
-def _steps(rows: np.ndarray, engines: list[str], block_tokens: int) -> pa.Table:
+def _steps(rows: np.ndarray, engines: list[str], block_tokens: np.ndarray) -> pa.Table:
     steps = rows["steps"]
     columns = {
         "engine": (rows["engine"], engines),
@@ -98,23 +103,23 @@ def _steps(rows: np.ndarray, engines: list[str], block_tokens: int) -> pa.Table:
         "prefill_seqs": rows["prefill_seqs"],
         "decode_tokens": rows["decode_seqs"] * steps,
         "decode_context": rows["decode_context"],
-        "spec_tokens": np.zeros(len(rows), np.int32),
+        "spec_tokens": rows["verify_tokens"],
         "running": rows["running"],
         "waiting": rows["waiting"],
-        "kv_tokens_used": rows["kv_blocks"] * block_tokens,
+        "kv_tokens_used": rows["kv_blocks"] * block_tokens[rows["engine"]],
     }
     return make_table(STEPS, columns)
 
 
-def _fleet(engines: Sequence[Engine], scenario: Scenario) -> pa.Table:
-    count = len(engines)
+def _fleet(engines: Sequence[Engine], history: Sequence[tuple[float, int, EngineState]]) -> pa.Table:
+    changed = [engines[index] for _, index, _ in history]
     columns = {
-        "time_s": np.zeros(count),
-        "engine": [engine.id for engine in engines],
-        "model": [engine.model for engine in engines],
-        "gpu": [scenario.fleet.gpu] * count,
-        "gpus": np.full(count, scenario.fleet.tensor_parallel, np.int32),
-        "state": [str(engine.state) for engine in engines],
+        "time_s": np.array([time for time, _, _ in history]),
+        "engine": [engine.id for engine in changed],
+        "model": [engine.model for engine in changed],
+        "gpu": [engine.site.gpu for engine in changed],
+        "gpus": np.array([engine.site.gpus for engine in changed], np.int32),
+        "state": [str(state) for _, _, state in history],
     }
     return make_table(FLEET, columns)
 

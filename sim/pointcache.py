@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from policies import registry
-from sim.run import decisive
+from sim.manifest import decisive
 from traces.errors import InputError
-from traces.fingerprints import load_fingerprint
+from traces.fingerprints import pool_fingerprint
 from traces.hashes import PACKAGES, hash_code, hash_config, hash_fingerprint
 from traces.scenario import Scenario
 
@@ -98,20 +98,24 @@ class Keys:
             {
                 "config": decisive(resolved),
                 "traces": [self._trace(entry["trace"].get("file")) for entry in resolved["workload"]],
-                "fingerprint": self._fingerprint(scenario),
+                "fingerprint": self._fingerprints(scenario),
                 "code": hash_code(),
                 "policies": [self._policy(point, choice) for point, choice in sorted(resolved["policy"].items())],
                 "versions": [platform.python_version(), np.__version__],
             }
         )
 
-    def _fingerprint(self, scenario: Scenario) -> str:
-        fleet = scenario.fleet
-        name = ("fingerprint", scenario.model, fleet.gpu, str(fleet.tensor_parallel), fleet.precision)
-        if name not in self._seen:
-            fingerprint = load_fingerprint(scenario.model, fleet.gpu, fleet.tensor_parallel, fleet.precision)
-            self._seen[name] = hash_fingerprint(fingerprint.to_dict())
-        return self._seen[name]
+    def _fingerprints(self, scenario: Scenario) -> str | list[str]:
+        """Of a fleet of one pool, its only one."""
+        found = []
+        for pool in scenario.pools:
+            gpus = pool.hardware
+            split = f"{gpus.tensor_parallel} {gpus.pipeline_parallel} {gpus.expert_parallel}"
+            name = ("fingerprint", pool.model, gpus.gpu, split, f"{gpus.precision} {gpus.kv_precision}")
+            if name not in self._seen:
+                self._seen[name] = hash_fingerprint(pool_fingerprint(pool.model, gpus).to_dict())
+            found.append(self._seen[name])
+        return found[0] if len(found) == 1 else found
 
     def _trace(self, file: str | None) -> str | None:
         """The name counts, because readers go by its ending; the folder does not."""

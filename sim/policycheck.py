@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
 
-from policies.check import Examination, examine, find
-from policies.checks.finding import Check, Finding, Level
-from policies.checks.playing import brief, line_of
-from policies.checks.purity import PURE
-from policies.checks.sight import SIGHT
-from policies.checks.subject import Subject
 from policies.redecide import redecide_record
 from policies.registry import PolicyError
 from sim.run import simulate
+from traces.conformance.examination import Examination, examine, find
+from traces.conformance.finding import Check, Finding, Level
+from traces.conformance.playing import brief, line_of
+from traces.conformance.purity import PURE
+from traces.conformance.sight import SIGHT
+from traces.conformance.subject import Subject
 from traces.errors import InputError
 from traces.record import Record
 from traces.scenario import Scenario
-from traces.scenario.policy import parse_params
+from traces.scenario.policy import parse_params, search_working_directory
 
 _ARRIVALS_S, _DRAIN_S = 12, 12
 _CHAT = {"name": "chat", "trace": "azure-2023-conv", "rate": "12/s", "slo": {"ttft": "500ms", "tpot": "30ms"}}
@@ -47,8 +45,7 @@ def find_policy(target: str, point: str | None = None, params: Sequence[str] = (
     Raises:
         InputError: there is no such policy, or it cannot be imported.
     """
-    if ":" in target and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    search_working_directory(target)
     try:
         return find(target, point, parse_params(params))
     except PolicyError as fault:
@@ -56,7 +53,7 @@ def find_policy(target: str, point: str | None = None, params: Sequence[str] = (
 
 
 def examine_with_simulation(subject: Subject) -> Examination:
-    """All checks of ``policies.check``, then those of this module."""
+    """All checks of ``traces.conformance``, then those of this module."""
     return examine(subject, CHECKS, before=examine(subject))
 
 
@@ -111,7 +108,14 @@ def _run(subject: Subject) -> Iterator[Finding]:
     )
 
 
+_DRAFTING = {"speculative": {"method": "eagle3", "num_speculative_tokens": 8, "acceptance": 0.7}}
+
+
 def _simulated(subject: Subject, scenario: Mapping[str, Any], decisions: str) -> Record:
+    if subject.point == "speculator":
+        scenario = {**scenario, "engine": {**scenario.get("engine", {}), **_DRAFTING}}
+    if subject.point == "scaler":
+        scenario = {**scenario, "fleet": {**scenario["fleet"], "parked": 1, "start_up": "1s"}}
     policy = {subject.point: {subject.name: dict(subject.params)}}
     return simulate(Scenario.model_validate({**_COMMON, **scenario, "policy": policy, "decisions": decisions}))
 

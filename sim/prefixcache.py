@@ -64,17 +64,19 @@ class Holding:
     findable: int
     shared: int = 0
     runs: list[tuple[Run, int]] = field(default_factory=list)
-    left: Run | None = None
-    """The private blocks that a preempted request left behind, as far as they are still there."""
+    left: list[Run] = field(default_factory=list)
+    """The private blocks that a preempted request left behind, as far as they are still there; the oldest first."""
 
 
 class PrefixCache:
     """What an engine's ``blocks`` blocks of ``block_tokens`` tokens hold: of the free ones ``blank`` nothing, ``idle`` content."""
 
-    __slots__ = ("_block_tokens", "_found", "_oldest", "_trie", "blank", "idle")
+    __slots__ = ("_block_tokens", "_found", "_oldest", "_redone", "_trie", "blank", "idle")
 
-    def __init__(self, blocks: int, block_tokens: int, trie: ContentTrie) -> None:
+    def __init__(self, blocks: int, block_tokens: int, trie: ContentTrie, *, redone: int = 0) -> None:
+        """``redone``: found blocks that are computed again all the same, for a drafter that needs what they gave the target."""
         self._block_tokens = block_tokens
+        self._redone = redone
         self._trie = trie
         self._found: dict[int, list[Run]] = {}
         """Content → its runs, in the order in which they were computed."""
@@ -82,6 +84,10 @@ class PrefixCache:
         """Head of the ring of runs that no request holds, least recently freed first."""
         self.blank = blocks
         self.idle = 0
+
+    def emptied(self, blocks: int) -> PrefixCache:
+        """A cache of so many blocks that holds nothing, in this one's place."""
+        return PrefixCache(blocks, self._block_tokens, self._trie, redone=self._redone)
 
     def enter(self, request: Request) -> None:
         """Before a request's first ``match``."""
@@ -92,43 +98,47 @@ class PrefixCache:
     def match(self, request: Request) -> list[tuple[Run, int, int]]:
         """The blocks that ``request`` would find: (run, first, end) from its start on, without a gap."""
         holding = request.holding
-        if not holding.path and holding.left is None:
+        if not holding.path and not holding.left:
             return []
         limit = (request.goal - 1) // self._block_tokens
         end = min(holding.findable, limit)
         per_id, size = self._trie.tokens, self._block_tokens
-        at = 0
         matched: list[tuple[Run, int, int]] = []
+        at = 0
         for depth, content in enumerate(holding.path, 1):
             stop = min(depth * per_id // size, end)
-            runs = self._found.get(content, ())
-            while at < stop:
-                place = next((i for i, run in enumerate(runs) if run.lo <= at < run.hi), None)
-                if place is None:
-                    return matched
-                until = min([runs[place].hi, stop, *(run.lo for run in runs[:place] if run.lo > at)])
-                matched.append((runs[place], at, until))
-                at = until
-        left = holding.left
-        if left is not None and at == left.lo and min(left.hi, limit) > at:
-            matched.append((left, at, min(left.hi, limit)))
+            at = _follow(self._found.get(content, ()), at, stop, matched)
+            if at < stop:
+                break
+        else:
+            if holding.left and at == holding.findable:
+                _follow(holding.left, at, limit, matched)
+        if self._redone and matched:
+            run, first, last = matched.pop()
+            if last - self._redone > first:
+                matched.append((run, first, last - self._redone))
         return matched
 
     def hold(self, request: Request, matched: Sequence[tuple[Run, int, int]]) -> None:
         """``request`` takes what it has found."""
         holding = request.holding
         for run, first, end in matched:
+            while run.hi <= first:  # split off above
+                assert run.rest is not None
+                run = run.rest
+            same = holding.left if run.content == _PRIVATE else self._found[run.content]
             if first > run.lo:
-                run = self._split(run, first)
+                run = self._split(run, first, same)
             if end < run.hi:
-                self._split(run, end)
+                self._split(run, end, same)
             if run.refs == 0:
                 self._unlink(run)
             run.refs += 1
-            if run.content != _PRIVATE:
+            if run.content == _PRIVATE:
+                holding.left.remove(run)
+            else:
                 holding.runs.append((run, end))
                 holding.shared = end
-        holding.left = None
 
     def take(self, blocks: int) -> None:
         """Blocks are handed out: blank ones first, then the content that was freed least recently."""
@@ -163,18 +173,21 @@ class PrefixCache:
             holding.runs.append((run, end))
             holding.shared = end
 
-    def release(self, request: Request, *, returns: bool) -> int:
-        """``request`` gives up its blocks; the number of them that nobody else holds. ``returns``: it was preempted."""
+    def release(self, request: Request, tokens: int, *, returns: bool) -> int:
+        """``request`` gives up its blocks; the number of them that nobody else holds.
+
+        ``tokens``: those whose full blocks can be found. ``returns``: it was preempted.
+        """
         holding = request.holding
         shared = holding.shared
-        full = request._computed // self._block_tokens
+        full = tokens // self._block_tokens
         self.blank += request.blocks - max(full, shared)
         freed = request.blocks - shared
         if full > shared:
             private = Run(_PRIVATE, shared, full, 0)
             self._link(private)
             if returns:
-                holding.left = private
+                holding.left = [run for run in holding.left if run.hi > run.lo] + [private]
         for run, end in reversed(holding.runs):
             pieces = []
             piece: Run | None = run
@@ -190,14 +203,12 @@ class PrefixCache:
         holding.shared = 0
         return freed
 
-    def _split(self, run: Run, at: int) -> Run:
-        """Cut a run in two at block ``at``; returns the later part."""
+    def _split(self, run: Run, at: int, same: list[Run]) -> Run:
+        """Cut a run, one of those of the ``same`` content, in two at block ``at``; returns the later part."""
         later = Run(run.content, at, run.hi, run.refs)
         later.rest, run.rest = run.rest, later
         run.hi = at
-        if run.content != _PRIVATE:
-            runs = self._found[run.content]
-            runs.insert(runs.index(run) + 1, later)
+        same.insert(same.index(run) + 1, later)
         if run.refs == 0:  # the later part goes first
             later.before, later.after = run.before, run
             run.before.after = run.before = later
@@ -219,3 +230,15 @@ class PrefixCache:
             runs.remove(run)
             if not runs:
                 del self._found[run.content]
+
+
+def _follow(runs: Sequence[Run], at: int, stop: int, matched: list[tuple[Run, int, int]]) -> int:
+    """Add to ``matched`` what ``runs``, the oldest first, have of the blocks ``at`` to ``stop``; how far that goes."""
+    while at < stop:
+        place = next((i for i, run in enumerate(runs) if run.lo <= at < run.hi), None)
+        if place is None:
+            break
+        until = min([runs[place].hi, stop, *(run.lo for run in runs[:place] if run.lo > at)])
+        matched.append((runs[place], at, until))
+        at = until
+    return at

@@ -9,6 +9,8 @@ from policies.types import SLO
 from traces.workload import RequestClass
 
 if TYPE_CHECKING:
+    from sim.batch import Flight
+    from sim.engine import Engine
     from sim.prefixcache import Holding
     from sim.scheduler import Scheduler
 
@@ -23,14 +25,18 @@ class Request:
     __slots__ = (
         "_computed",
         "_generated",
+        "accepted_tokens",
         "arrival_s",
+        "attempts",
         "base",
         "blocks",
         "cached_tokens",
         "decoding",
+        "drafted_tokens",
         "finish_step",
         "first_scheduled_s",
         "first_token_s",
+        "flight",
         "goal",
         "holding",
         "id",
@@ -39,9 +45,11 @@ class Request:
         "preemptions",
         "prefix_blocks",
         "prompt_tokens",
+        "pulled_by",
         "scheduler",
         "seated",
         "segment_from",
+        "source",
         "true_output_tokens",
     )
 
@@ -64,6 +72,7 @@ class Request:
         self.prefix_blocks = prefix_blocks
         self.cached_tokens = 0
         self.preemptions = 0
+        self.drafted_tokens = self.accepted_tokens = 0
         self.first_scheduled_s: float | None = None
         self.first_token_s: float | None = None
         self.scheduler: Scheduler | None = None
@@ -75,12 +84,24 @@ class Request:
         """Tokens to compute before the next one can be sampled: the prompt, and after a preemption what was generated too."""
         self.blocks = 0
         """KV blocks held; kept up to date only while the request is not seated."""
+        self.flight: Flight
+        """What a ``StepwiseScheduler`` keeps with the request."""
         self.holding: Holding
         """What the request has of the engine's prefix cache; set where there is one."""
         self.base = 0
         self.finish_step = 0
         self.segment_from = 0
         """The step that emitted the first token of the present unbroken run of tokens."""
+        self.attempts = 0
+        """Times that it was lost with an engine that failed."""
+        self.source: Engine | None = None
+        """The prefill engine that holds its KV; ``pulled_by``: the decode engine that has been told to take it."""
+        self.pulled_by: Engine | None = None
+
+    def restart(self) -> None:
+        """Nothing of the request is computed any more; what it was given will be computed again along with the prompt."""
+        self.goal = self.prompt_tokens + self._generated
+        self._computed = self.blocks = 0
 
     @property
     def model(self) -> str:
@@ -110,6 +131,10 @@ class Request:
     @property
     def expected_output_tokens(self) -> float:
         return self.klass.expected_output_tokens
+
+    @property
+    def kv_engine(self) -> str | None:
+        return None if self.source is None else self.source.id
 
     @property
     def generated_tokens(self) -> int:

@@ -13,38 +13,15 @@ two equal.
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop
-from typing import Literal
 
 from policies.types import StepPlan
-from sim.kvcache import KVCache
-from sim.prefixcache import ContentTrie, PrefixCache
+from sim.limits import EngineLimits
+from sim.prefixcache import ContentTrie
 from sim.request import Request
 from sim.seats import Seats
 
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """The engine knobs that bound a step, under vLLM's names and with its defaults. ``kv_blocks``: blocks that can hold data."""
-
-    max_num_seqs: int = 1024
-    max_num_batched_tokens: int = 8192
-    block_size: int = 16
-    kv_blocks: int = 1 << 20
-    long_prefill_token_threshold: int = 0
-    enable_chunked_prefill: bool = True
-    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
-    watermark: float = 0.0
-    scheduler_reserve_full_isl: bool = True
-
-    @property
-    def watermark_blocks(self) -> int:
-        """Blocks kept free when a request is admitted beside others; a share of all blocks, the null block included."""
-        return int(self.watermark * (self.kv_blocks + 1))
+__all__ = ["EngineLimits", "Scheduler"]
 
 
 class Scheduler(Seats):
@@ -54,43 +31,15 @@ class Scheduler(Seats):
     ``decode_context`` describe the seated requests, and ``advance(k)`` carries the batch out.
     """
 
-    __slots__ = (
-        "_budget",
-        "_plain",
-        "_plan",
-        "always_scan",
-        "chunks",
-        "finished",
-        "limits",
-        "pending_prefill_tokens",
-        "preempted",
-        "prefill_attention",
-        "prefill_tokens",
-        "prefix",
-        "running",
-        "started",
-        "waiting",
-    )
+    __slots__ = ("_budget", "_plain", "_plan", "always_scan", "chunks", "prefill_attention", "prefill_tokens")
 
     def __init__(self, limits: EngineLimits, *, trie: ContentTrie | None = None, always_scan: bool = False) -> None:
         """``trie``: names of prompt content; given, prefix caching is on."""
-        super().__init__(KVCache(limits.kv_blocks, limits.block_size))
-        self.limits = limits
-        self.prefix = None if trie is None else PrefixCache(limits.kv_blocks, limits.block_size, trie)
+        super().__init__(limits, trie)
         self.always_scan = always_scan
-        self.waiting: deque[Request] = deque()
-        self.running: dict[Request, None] = {}
-        """In order of admission."""
-        self.pending_prefill_tokens = 0
         self.chunks: list[tuple[Request, int]] = []
         self.prefill_tokens = 0
         self.prefill_attention = 0.0
-        self.preempted = 0
-        """Requests preempted by the last ``schedule``."""
-        self.started: list[Request] = []
-        """Requests that the last ``advance`` gave their first token."""
-        self.finished: list[Request] = []
-        """Requests that the last ``advance`` completed."""
         self._plan: StepPlan | None = None
         self._plain = False
         self._budget = 0
@@ -98,10 +47,7 @@ class Scheduler(Seats):
     def add(self, request: Request) -> None:
         """Queue a new request."""
         request.scheduler = self
-        if self.prefix is not None:
-            self.prefix.enter(request)
-        self._queue(request, last=True)
-        self.pending_prefill_tokens += request.prompt_tokens
+        self._enter(request)
 
     def abort(self, request: Request) -> None:
         """Drop a request between two steps, wherever it is."""
@@ -117,14 +63,22 @@ class Scheduler(Seats):
             self.waiting.remove(request)
             self.pending_prefill_tokens -= request.goal
 
-    def _queue(self, request: Request, *, last: bool) -> None:
-        """To the queue's end or head; under the priority policy to its place."""
-        if self.limits.scheduling_policy == "priority":
-            insort(self.waiting, request, key=Request.urgency)
-        elif last:
-            self.waiting.append(request)
-        else:
-            self.waiting.appendleft(request)
+    def clear(self) -> list[Request]:
+        """The engine has failed: all its requests, in order, with nothing computed but what they were given; memory is empty."""
+        here = [*self.running, *self.waiting]
+        for request in here:
+            self._leave_seat(request)
+            request.decoding = False
+            request.blocks = request._computed = 0
+            request.goal = request.prompt_tokens + request._generated
+        self.running = {}
+        self.waiting.clear()
+        self.chunks, self.started, self.finished, self._finishes = [], [], [], []
+        self.prefill_tokens = self.pending_prefill_tokens = self.sitting_out = self.kv.used = 0
+        self.prefill_attention = 0.0
+        if self.prefix is not None:
+            self.prefix = self.prefix.emptied(self.kv.total)
+        return here
 
     # --- planning a step ----------------------------------------------------------------------------------------------
 
@@ -164,6 +118,8 @@ class Scheduler(Seats):
         if self.limits.long_prefill_token_threshold or not budget:
             return True
         request = next(reversed(self.running))
+        if request.decoding or len(self.running) > self.decode_seqs + 1:  # a plan with caps or an order left several amid theirs
+            return True
         computed = request._computed
         blocks = self.kv.blocks_for(computed + min(request.goal - computed, budget)) - request.blocks
         return need + blocks > self.kv.free
@@ -222,12 +178,6 @@ class Scheduler(Seats):
             self._admit(plan, budget)
         return self.decode_seqs > 0 or bool(self.chunks)
 
-    def _victim(self, order: Sequence[Request]) -> int:
-        """Who is preempted: the last to be admitted, or under the priority policy the least urgent."""
-        if self.limits.scheduling_policy == "fcfs":
-            return len(order) - 1
-        return max(range(len(order)), key=lambda place: (order[place].priority, order[place].arrival_s))
-
     def _withdraw(self, request: Request, granted: dict[Request, int]) -> int:
         """Take back what ``request`` was granted in this step; the tokens."""
         tokens = granted.pop(request, 0)
@@ -247,6 +197,9 @@ class Scheduler(Seats):
         held: list[Request] = []
         while waiting and budget > 0 and len(running) < max_seqs:
             request = waiting[0]
+            if caps is not None and caps.get(request.id) == 0:
+                held.append(waiting.popleft())
+                continue
             tokens = request.goal
             need = kv.blocks_for(tokens)
             spare = limits.watermark_blocks if running else 0
@@ -267,9 +220,6 @@ class Scheduler(Seats):
                 tokens = budget
             if caps is not None:
                 tokens = min(tokens, caps.get(request.id, tokens))
-                if tokens == 0:
-                    held.append(waiting.popleft())
-                    continue
             if not limits.scheduler_reserve_full_isl:
                 later = kv.blocks_for(request.goal) - kv.blocks_for(request.goal - ahead + tokens)
                 if need - later + spare > kv.total - kv.used:
@@ -301,17 +251,6 @@ class Scheduler(Seats):
         self.chunks.append((request, tokens))
         self.prefill_tokens += tokens
         self.prefill_attention += tokens * (computed + 0.5 * tokens)
-
-    def _prefill_threshold(self) -> int:
-        """``long_prefill_token_threshold`` spares others; a lone request may use the whole budget."""
-        alone = len(self.running) + len(self.waiting) <= 1
-        return 0 if alone else self.limits.long_prefill_token_threshold
-
-    def _reorder(self, order: Sequence[int]) -> None:
-        rank = {id: place for place, id in enumerate(order)}
-        last = len(rank)
-        self.running = dict.fromkeys(sorted(self.running, key=lambda r: rank.get(r.id, last)))
-        self.waiting = deque(sorted(self.waiting, key=lambda r: rank.get(r.id, last)))
 
     def _preempt(self, request: Request, granted: int = 0) -> None:
         """Recompute later: the request loses its KV and goes to the head of the queue.
@@ -388,5 +327,5 @@ class Scheduler(Seats):
 
     def _free(self, request: Request, *, returns: bool) -> None:
         """Give back the blocks of a request that is done or, if it ``returns``, preempted."""
-        self.kv.used -= request.blocks if self.prefix is None else self.prefix.release(request, returns=returns)
+        self.kv.used -= request.blocks if self.prefix is None else self.prefix.release(request, request._computed, returns=returns)
         request.blocks = 0

@@ -114,7 +114,7 @@ def _step(runner: Runner, key: str, ends: Range) -> int | None:
     if not ends.whole:
         return None
     if key == "fleet.gpus":
-        return runner.scenario().fleet.tensor_parallel
+        return runner.scenario().fleet.gpus_per_engine
     node: Any = runner.scenario((f"{key}={min(ends.low, ends.high):.0f}",)).resolved()
     for word in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
         if isinstance(node, list):

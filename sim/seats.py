@@ -7,26 +7,26 @@ completion is an entry in a heap.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from heapq import heappop, heappush
 
-from sim.kvcache import KVCache
+from sim.limits import EngineLimits
+from sim.prefixcache import ContentTrie
+from sim.queues import Queues
 from sim.request import Request
 
 UNBOUNDED = 1 << 62
 
 
-class Seats:
+class Seats(Queues):
     """The seated requests of one engine, and its count of steps."""
 
-    __slots__ = ("_finishes", "broken", "composition", "decode_context", "decode_seqs", "kv", "sitting_out", "step", "step_now")
+    __slots__ = ("_finishes", "broken", "composition", "decode_context", "decode_seqs", "sitting_out", "step")
 
-    def __init__(self, kv: KVCache) -> None:
-        self.kv = kv
+    def __init__(self, limits: EngineLimits, trie: ContentTrie | None) -> None:
+        super().__init__(limits, trie)
         self.step = 0
         """Steps carried out."""
-        self.step_now: Callable[[], int] = lambda: self.step
-        """Steps carried out at the present moment; the engine, which knows the time, replaces it."""
+        self.step_now = lambda: self.step
         self.decode_seqs = 0
         self.decode_context = 0
         """KV tokens that the seated requests will read in the next step, their own new token included."""

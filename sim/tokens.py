@@ -53,19 +53,21 @@ class TokenTimes:
         self.first: Ints = np.concatenate([np.frombuffer(journal.run_first, np.int64)[whole], early[:, 2]])
         self.last: Ints = np.concatenate([last[whole], early[:, 3]])
         self.token: Ints = np.zeros(len(self.request), np.int64)
-        self._successions: list[tuple[int, int]] = []
-        """Pairs of runs of one request that follow each other."""
+        self._successions: tuple[Ints, Ints] = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """Runs that follow another one of their request: those before, those after."""
         if len(early):
-            self._number_tokens()
+            self._number_tokens(len(whole))
 
-    def _number_tokens(self) -> None:
-        order = np.lexsort((self.first, self.request))
+    def _number_tokens(self, whole: int) -> None:
+        """Runs of a request follow each other as they were noted, maybe on several engines; its ``whole`` one comes last."""
+        turn = np.concatenate([np.full(whole, len(self.request)), np.arange(len(self.request) - whole)])
+        order = np.lexsort((turn, self.request))
         tokens = (self.last - self.first + 1)[order]
         ahead = np.cumsum(tokens) - tokens
         head = np.diff(self.request[order], prepend=-1) != 0
         self.token[order] = ahead - ahead[np.maximum.accumulate(np.where(head, np.arange(len(order)), 0))]
         follows = np.flatnonzero(~head)
-        self._successions = list(zip(order[follows - 1].tolist(), order[follows].tolist(), strict=True))
+        self._successions = order[follows - 1], order[follows]
 
     def facts(self, klass: Ints, classes: Sequence[RequestClass], arrival_s: Floats) -> TokenFacts:
         """``klass``, ``arrival_s``: per request."""
@@ -88,9 +90,11 @@ class TokenTimes:
                 self._tally_gaps(histograms[code], bins, runs)
                 if entry.slo.ttft_s is not None and entry.slo.tpot_s is not None:
                     self._lateness(worst, ends, runs, arrival_s + entry.slo.ttft_s, entry.slo.tpot_s)
-        for before, after in self._successions:
-            gap = edges[after, 0] - edges[before, 1]
-            _tally(histograms[run_class[after]], int(_bins(np.array([gap]))[0]), np.ones(1))
+        before, after = self._successions
+        between = _bins(edges[after, 0] - edges[before, 1])
+        for code in np.unique(run_class[after]).tolist():
+            own = between[run_class[after] == code]
+            _tally(histograms[code], int(own.min()), np.bincount(own - own.min()))
         return TokenFacts(last_token, worst, {code: _histogram(tally) for code, tally in enumerate(histograms)})
 
     def _lateness(self, worst: Floats, ends: Floats, runs: Ints, due: Floats, tpot: float) -> None:

@@ -173,7 +173,7 @@ def _classified(workload: Workload, entry: parts.Entry, scenario: Scenario) -> W
     whole = RequestClass(
         name=entry.name,
         tier=entry.tier or entry.name,
-        model=scenario.model,
+        model=entry.model or scenario.model,
         offline=entry.offline,
         slo=(entry.slo or parts.Objective()).slo(),
         expected_output_tokens=expected,
@@ -190,7 +190,8 @@ def _classified(workload: Workload, entry: parts.Entry, scenario: Scenario) -> W
 
 def _within_context(workload: Workload, entry: parts.Entry, scenario: Scenario) -> Workload:
     """Prompts that leave room for no output are refused or cut; outputs end at the context window, as vLLM ends them."""
-    window = scenario.context_tokens
+    pools = scenario.serving(entry.model or scenario.model)
+    window = min(pool.window for pool in pools)
     prompt, output = workload.prompt_tokens, workload.output_tokens
     if (too_long := prompt >= window).any():
         row = int(np.argmax(too_long))
@@ -206,7 +207,7 @@ def _within_context(workload: Workload, entry: parts.Entry, scenario: Scenario) 
         output = np.where(beyond, window - prompt, output).astype(np.int32)
         workload = dataclasses.replace(workload, output_tokens=output)
         workload = workload.noted(f"{beyond.sum()} outputs end at the context window of {window} tokens")
-    room = scenario.kv_blocks * scenario.engine.block_size
+    room = min(pool.kv_tokens for pool in pools)
     if (longest := int((prompt.astype(np.int64) + output).max())) > room:
         raise InputError(
             f"workload {entry.name}: a request of {longest} tokens does not fit the {room} KV tokens of an engine; "

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from traces.controls import Controls
 from traces.errors import InputError
 from traces.matching import ALL, Matched
-from traces.paired import Contrast, Pooled, pool, stands
+from traces.paired import ENOUGH_SEEDS, Contrast, Pooled, pool, stands
 from traces.record import Record
 
 HEADLINE = (ALL, "attainment")
@@ -87,7 +88,7 @@ class Comparison:
         alone = sum(d.finding is Finding.ALONE for d in self.differences)
         if judged < 2:
             return ""
-        doubt = f"{alone} that are shown one by one may be" if alone else "none that is shown is likely to be"
+        doubt = f"{alone} of those shown may be among them" if alone else "none of those shown is likely to be among them"
         return f"of {judged} intervals, about {max(1, round(0.05 * judged))} miss 0 by chance alone; {doubt} (Holm at 5 %)"
 
     def to_json(self) -> dict[str, Any]:
@@ -150,10 +151,10 @@ def pair(a: Record, b: Record, names: tuple[str, str] = ("A", "B")) -> Pair:
     return Pair(int(a.manifest["seed"]), contrasts, list(matched.notes()), matched.identical, *matched.apart())
 
 
-def conclude(pairs: Sequence[Pair], names: tuple[str, str] = ("A", "B")) -> Comparison:
-    """What all seeds say together."""
+def conclude(pairs: Sequence[Pair], names: tuple[str, str] = ("A", "B"), controls: Controls | None = None) -> Comparison:
+    """What all seeds say together. ``controls``: of the seeds' workloads, in the order of ``pairs``."""
     keys = [key for key in pairs[0].contrasts if all(key in p.contrasts for p in pairs)]
-    pooled = {key: pool([p.contrasts[key] for p in pairs]) for key in keys}
+    pooled = {key: pool([p.contrasts[key] for p in pairs], controls) for key in keys}
     identical = all(p.identical for p in pairs)
     differ = [key for key in keys if not _same(pooled[key], identical)]
     family = [key for key in differ if key != HEADLINE]
@@ -163,6 +164,11 @@ def conclude(pairs: Sequence[Pair], names: tuple[str, str] = ("A", "B")) -> Comp
         for (group, metric), e in pooled.items()
     ]
     notes = dict.fromkeys(note for p in pairs for note in p.notes)
+    if controls is not None and controls.usable and len(pairs) >= ENOUGH_SEEDS:
+        notes[
+            f"all figures are those of an average workload: what the tokens that each seed happens to draw, beside those of "
+            f"{len(controls.drawn)} further draws, explain of it is taken out (control variates)"
+        ] = None
     apart = float(np.mean([p.apart_share for p in pairs]))
     return Comparison(names, [p.seed for p in pairs], differences, apart, list(notes))
 

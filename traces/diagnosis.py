@@ -54,7 +54,9 @@ def _found(record: Record, summary: Summary) -> Iterator[str]:
             f"latencies are missing from the percentiles; run longer, or end the measured window earlier"
         )
     refused = np.isin(outcome, [names.index(name) for name in ("shed", "failed") if name in names])
-    scheduled = arrival + floats(requests, "queue_s")
+    queue = floats(requests, "queue_s")
+    waited = np.where(np.isnan(queue), floats(requests, "ttft_s"), queue)  # a server need not tell, but its first token does
+    scheduled = arrival + waited
     counted = online & ~(refused & np.isnan(scheduled))
     gone = arrival + floats(requests, "e2e_s")
     course = _Online(arrival[counted], scheduled[counted], gone[counted], ~refused[counted])
@@ -103,8 +105,8 @@ def _course(online: _Online, start_s: float, end_s: float, stopped_s: float) -> 
     took = (gone - arrival)[(arrival >= start_s) & (arrival < end_s) & ~np.isnan(gone)]
     if len(took) and (share := float(took.mean()) / (end_s - start_s)) > _EMPTYING:
         yield (
-            f"a request takes {took.mean():.3g} s on average, {_percent(share)} of the measured window: many finish after the last "
-            f"arrival, in a fleet that empties, which flatters the figures; run longer"
+            f"the measured window is short beside a request: one takes {took.mean():.3g} s on average, {_percent(share)} of the "
+            f"measured window, so that many finish after the last arrival, in a fleet that empties, which flatters; run longer"
         )
 
 

@@ -10,7 +10,10 @@ Several seeds are independent replications. Their differences are averaged, and 
 within the runs and from the spread between seeds. From ``ENOUGH_SEEDS`` on the spread alone decides, because it also holds what no
 single run can see (correlation longer than the run); from ``LEAST_SEEDS`` on it does where a single run tells no error. Otherwise
 both are pooled by their degrees of freedom, of which the runs' own are taken to have ``TRUSTED`` at most, because batches are never
-quite independent; unless seeds spread more than chance allows (F test at 1 %): then the spread decides, and the note says so.
+quite independent; unless seeds spread more than chance allows (F test at 1 %): then the spread decides, and the note says so. One
+run alone is taken at its word, and its interval marked as not to be trusted: it holds for long steady runs, and in fewer than nine
+of ten minutes of a busy fleet (``python -m benchmarks.pairing``).
+From ``ENOUGH_SEEDS`` on, what the seeds' workloads explain of that spread is taken out too (``traces.controls``).
 
 A difference of shares or of rates of events counts one more event than was seen (Agresti & Min, Biometrics 2005), so that two arms
 that agree on every verdict still have an interval.
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.controls import Controls, adjusted
 from traces.intervals import Floats, error_of_sum, rank_interval, starts
 
 ENOUGH_SEEDS = 10
@@ -106,7 +110,7 @@ def quantile_contrast(a: Floats, in_a: Mask, b: Floats, in_b: Mask, p: float) ->
         return None
     values = [float(np.quantile(y[rows], p)) for y, rows in ((a, in_a), (b, in_b))]
     n = min(int(in_a.sum()), int(in_b.sum()))
-    ranks = [rank_interval(p, y[rows] <= value) for y, rows, value in zip((a, b), (in_a, in_b), values, strict=True)]
+    ranks = [rank_interval(p, y[rows], value) for y, rows, value in zip((a, b), (in_a, in_b), values, strict=True)]
     low, high = min(low for low, _ in ranks), max(high for _, high in ranks)
     if low <= 0 or high >= 1 or low * n < 1:
         note = f"no interval: too few independent samples beyond p{100 * p:g}"
@@ -121,38 +125,57 @@ def quantile_contrast(a: Floats, in_a: Mask, b: Floats, in_b: Mask, p: float) ->
     return contrast(arms[0], arms[1], n)
 
 
-def pool(contrasts: Sequence[Contrast]) -> Pooled:
-    """The average difference over seeds."""
-    from scipy.special import fdtri, stdtr, stdtrit  # a tenth of scipy.stats' import time
+def pool(contrasts: Sequence[Contrast], controls: Controls | None = None) -> Pooled:
+    """The average difference over seeds. ``controls``: of the seeds' workloads; used from ``ENOUGH_SEEDS`` on."""
+    from scipy.special import stdtr, stdtrit  # a tenth of scipy.stats' import time
 
     seeds = len(contrasts)
-    a, b = (float(np.mean([getattr(c, arm) for c in contrasts])) for arm in ("a", "b"))
+    a, b = (np.array([getattr(c, arm) for c in contrasts], np.float64) for arm in ("a", "b"))
     n = sum(c.n for c in contrasts)
+    if seeds >= ENOUGH_SEEDS and controls is not None and controls.usable:
+        at_average = adjusted(b - a, controls)
+        mean_a, mean_b = (adjusted(arm, controls).mean for arm in (a, b))
+        variance, degrees, note = at_average.variance * seeds, at_average.degrees, ""
+    else:
+        mean_a, mean_b = float(a.mean()), float(b.mean())
+        variance, degrees, note = _variance(contrasts)
+    if math.isnan(variance):
+        return Pooled(mean_a, mean_b, n, None, None, None, None, note)
+    alone = float(a.var(ddof=1) + b.var(ddof=1)) if seeds >= ENOUGH_SEEDS else float(np.mean([c.alone**2 for c in contrasts]))
+    gain = alone / variance if variance > 0 and math.isfinite(alone) else None
+    event = float(np.mean([c.event for c in contrasts]))
+    error = math.sqrt(variance / seeds + (event / seeds) ** 2)
+    half = float(stdtrit(min(degrees, 1e9), 0.975)) * error
+    difference = mean_b - mean_a
+    p = 2 * float(stdtr(min(degrees, 1e9), -abs(difference) / error)) if error > 0 else float(difference == 0)
+    return Pooled(mean_a, mean_b, n, difference - half, difference + half, p, gain, note)
+
+
+def _variance(contrasts: Sequence[Contrast]) -> tuple[float, float, str]:
+    """Of one seed's difference, with its degrees of freedom and what to know of it; NaN where nothing tells it."""
+    from scipy.special import fdtri
+
+    seeds = len(contrasts)
     notes = list(dict.fromkeys(c.note for c in contrasts if c.note))
     squares = np.array([c.error**2 for c in contrasts])
-    alone = float(np.mean([c.alone**2 for c in contrasts]))
     between = float(np.var([c.b - c.a for c in contrasts], ddof=1)) if seeds > 1 else math.nan
     known = not np.isnan(squares).any()
     if seeds >= ENOUGH_SEEDS or (seeds >= LEAST_SEEDS and not known):
-        variance, degrees, notes = between, seeds - 1.0, []
-    elif not known:
-        return Pooled(a, b, n, None, None, None, None, "; ".join(notes))
-    else:
-        variance, degrees = float(squares.mean()), _pooled_degrees(squares, np.array([c.degrees for c in contrasts]))
-        if seeds > 1 and (variance > 0 or between > 0):
-            if between > variance * float(fdtri(seeds - 1, degrees, 1 - _SPREAD_BY_CHANCE)):
-                variance, degrees = between, seeds - 1.0
-                notes.append("seeds differ by more than single runs let expect: run more seeds, or longer")
-            else:
-                degrees = min(degrees, TRUSTED)
-                variance = (degrees * variance + (seeds - 1) * between) / (degrees + seeds - 1)
-                degrees += seeds - 1
-    event = float(np.mean([c.event for c in contrasts]))
-    gain = alone / variance if variance > 0 and math.isfinite(alone) else None
-    error = math.sqrt(variance / seeds + (event / seeds) ** 2)
-    half = float(stdtrit(min(degrees, 1e9), 0.975)) * error
-    p = 2 * float(stdtr(min(degrees, 1e9), -abs(b - a) / error)) if error > 0 else float(a == b)
-    return Pooled(a, b, n, b - a - half, b - a + half, p, gain, "; ".join(notes))
+        return between, seeds - 1.0, ""
+    if not known:
+        return math.nan, math.nan, "; ".join(notes)
+    variance, degrees = float(squares.mean()), _pooled_degrees(squares, np.array([c.degrees for c in contrasts]))
+    if variance > 0 and seeds == 1:
+        notes.append("one run knows little of its own error: give --seeds 5 or more to trust this interval")
+    elif variance > 0 or between > 0:
+        if between > variance * float(fdtri(seeds - 1, degrees, 1 - _SPREAD_BY_CHANCE)):
+            variance, degrees = between, seeds - 1.0
+            notes.append("seeds differ by more than single runs let expect: run more seeds, or longer")
+        else:
+            degrees = min(degrees, TRUSTED)
+            variance = (degrees * variance + (seeds - 1) * between) / (degrees + seeds - 1)
+            degrees += seeds - 1
+    return variance, degrees, "; ".join(notes)
 
 
 def stands(p_values: Sequence[float | None], level: float = 0.05) -> list[bool]:

@@ -64,6 +64,21 @@ def parse_size(value: object) -> int:
     return round(_plain(value, "size", "write it like 40GiB, 80GB or 512MiB (a plain number counts bytes)"))
 
 
+def parse_bandwidth(value: object) -> float:
+    """Bytes per second, from `50GB/s`, `400MiB/s` or a plain number of bytes per second.
+
+    Raises:
+        ValueError: anything else.
+    """
+    accepted = "write it like 50GB/s or 400MiB/s (a plain number counts bytes per second)"
+    if isinstance(value, str) and value.strip().endswith("/s"):
+        try:
+            return float(parse_size(value.strip().removesuffix("/s")))
+        except ValueError:
+            pass
+    return _plain(value, "bandwidth", accepted)
+
+
 def parse_fraction(value: object) -> float:
     """A share of one, from `10%` or a plain number between 0 and 1.
 

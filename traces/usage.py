@@ -18,6 +18,10 @@ SERVING = ("active", "draining")
 """States in which an engine can run steps."""
 
 
+ROUNDING_S = 1e-9
+"""Rows that follow each other overlap by less: a start and a duration do not add up to the next start to the last digit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
     """Spans of engines' lives: engine, GPUs, price per second, seconds from the run's start."""
@@ -72,8 +76,8 @@ def usage(fleet: pa.Table, steps: pa.Table, manifest: Mapping[str, Any], slices:
     end_s = float(manifest["end_s"])
     paid = spans(fleet, end_s, None, manifest.get("usd_per_gpu_hour"))
     serving = spans(fleet, end_s, frozenset(SERVING), None)
-    start, kv = floats(steps, "start_s"), floats(steps, "kv_tokens_used")
-    end = start + floats(steps, "duration_s")
+    start, end = own_time(steps)
+    kv = floats(steps, "kv_tokens_used")
     usd = slices.flowed(paid.start_s, paid.end_s, paid.usd_per_s) if np.isfinite(paid.usd_per_s).all() and paid.engine else None
     capacity, peak = None, None
     sizes = {name: knobs["kv_tokens_capacity"] for name, knobs in engine_knobs(manifest).items() if "kv_tokens_capacity" in knobs}
@@ -93,6 +97,20 @@ def usage(fleet: pa.Table, steps: pa.Table, manifest: Mapping[str, Any], slices:
         kv_capacity=capacity,
         kv_peak=peak,
     )
+
+
+def own_time(steps: pa.Table) -> tuple[Floats, Floats]:
+    """Start and end of each row, without the time that it shares with its engine's row before, as batches in pipeline stages do."""
+    start = floats(steps, "start_s")
+    end = start + floats(steps, "duration_s")
+    engine, names = codes(steps, "engine")
+    rows = np.argsort(engine.astype(np.int16) if len(names) < 2**15 else engine, kind="stable")
+    before = np.roll(end[rows], 1)
+    before[np.diff(engine[rows], prepend=-1) != 0] = -np.inf
+    shared = before - start[rows] > ROUNDING_S
+    own = start.copy()
+    own[rows[shared]] = before[shared]
+    return own, end
 
 
 def engine_knobs(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

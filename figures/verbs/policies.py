@@ -34,7 +34,7 @@ def list_policies(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded
 def show_policy(point: str, name: str, as_json: bool) -> None:
-    """One policy: what it does, its parameters, its source. POINT is router or batcher."""
+    """One policy: what it does, its parameters, its source. POINT is router, scaler or batcher."""
     from figures.catalogue import print_policy
     from policies.registry import PolicyError, describe
 
@@ -80,7 +80,7 @@ def check_policy(words: tuple[str, ...], params: tuple[str, ...], as_json: bool)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded
 def new_policy(point: str, name: str, folder: Path | None, as_json: bool) -> None:
-    """Write a package with a new policy and its test. POINT is router or batcher.
+    """Write a package with a new policy and its test. POINT is router, scaler or batcher.
 
     \b
     twinserve policies new router my-router
@@ -94,3 +94,33 @@ def new_policy(point: str, name: str, folder: Path | None, as_json: bool) -> Non
     except (PolicyError, OSError) as error:
         raise InputError(str(error)) from None
     print_scaffold(point, name, written, as_json)
+
+
+@policies.command("recheck")
+@click.argument("record", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@guarded
+def recheck_record(record: Path, as_json: bool) -> None:
+    """Decide a run's decisions again with fresh policy objects; exit code 1 if any differs, or there are none.
+
+    \b
+    twinserve replay scenario.yaml --set decisions=full --out runs/real
+    twinserve policies recheck runs/real
+    """
+    from figures.recheckview import print_redecision, redecision_json
+    from policies.redecide import redecide_record
+    from traces.record import Record
+
+    read = Record.read(record)
+    if read.decisions is None:
+        raise InputError(f"{record}: has no decision log; run the scenario again with `decisions: full`")
+    try:
+        found = redecide_record(read.manifest, read.decisions)
+    except ValueError as error:
+        raise InputError(f"{record}: {error}") from None
+    if as_json:
+        click.echo(json.dumps(redecision_json(found), ensure_ascii=False))
+    else:
+        print_redecision(found, read.manifest, console())
+    if not found.same:
+        sys.exit(1)

@@ -15,10 +15,13 @@ from figures.verbs.options import FILE, console, guarded
 @click.option("--out", type=FILE, help="Write the run record into this folder.")
 @click.option("--seed", type=int, help="Override the scenario's seed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field, such as workload.chat.rate=20/s.")
+@click.option("--extrapolate", is_flag=True, help="Accept steps beyond the calibrated range; the tables are then marked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of the table.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @guarded
-def run(scenario: Path, out: Path | None, seed: int | None, sets: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def run(
+    scenario: Path, out: Path | None, seed: int | None, sets: tuple[str, ...], extrapolate: bool, as_json: bool, quiet: bool
+) -> None:
     """Simulate SCENARIO and print what happened.
 
     \b
@@ -34,7 +37,8 @@ def run(scenario: Path, out: Path | None, seed: int | None, sets: tuple[str, ...
 
     if out is not None:
         check_target(out)
-    loaded = load_scenario(scenario, (*sets, f"seed={seed}") if seed is not None else sets)
+    extra = ([f"seed={seed}"] if seed is not None else []) + (["extrapolate=true"] if extrapolate else [])
+    loaded = load_scenario(scenario, (*sets, *extra))
     with RunProgress(enabled=not quiet) as progress:
         record = simulate(loaded, progress.watch)
     if out is not None:

@@ -30,7 +30,8 @@ def sweep(
     twinserve sweep traces/gallery/demo.yaml --vary workload.chat.rate=60/s..180/s:5 --seeds 3
     twinserve sweep traces/gallery/demo.yaml --vary policy.router=vllm,random --out routers.parquet
     """
-    from figures.sweepview import METRICS_SHOWN, SweepProgress, parse_metrics, print_sweep, sweep_json
+    from figures.studies.progress import SweepProgress
+    from figures.studies.sweep import METRICS_SHOWN, parse_metrics, print_sweep, sweep_json
     from sim import sweep as room
 
     shown = parse_metrics(metrics or METRICS_SHOWN)
@@ -72,7 +73,8 @@ def search(
     twinserve search traces/gallery/demo.yaml --highest workload.chat.rate=40/s..400/s
     twinserve search traces/gallery/demo.yaml --lowest fleet.gpus=1..32 --goal 'attainment@premium>=95%'
     """
-    from figures.sweepview import SweepProgress, answer_json, print_answer
+    from figures.studies.progress import SweepProgress
+    from figures.studies.search import answer_json, print_answer
     from sim import search as room
 
     field = highest or lowest

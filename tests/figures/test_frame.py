@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from figures.frame import Produced, Source, produce
 from figures.labels import Label, collisions, label_right, spread
 from figures.paper import ramp, series_look
 from figures.reproduction import Band, Expectation, Measured, Verdict, markdown, over_seeds, ratio_over_seeds
-from figures.runner import COLUMNS, SweepRunner
+from figures.runner import COLUMNS, Highest, Sweep, SweepRunner
 from figures.style import DARK, LIGHT, Theme
 from tests.figures.test_style import contrast
 from traces.errors import InputError
@@ -194,7 +195,7 @@ class Dots:
         self.scenario = scenario
 
     def data(self, runner: Any) -> pd.DataFrame:
-        return runner.sweep(self.scenario, {"fleet.gpus": ["1"]}, seeds=(1, 2, 3), metrics=("attainment",), sets=("drain=4s",))
+        return runner.sweep(Sweep(self.scenario, {"fleet.gpus": ["1"]}, (1, 2, 3), ("attainment",), ("drain=4s",)))
 
     def draw(self, frame: pd.DataFrame, canvas: Any, theme: Theme) -> None:
         axes = canvas.add_axes((0.2, 0.2, 0.7, 0.7))
@@ -207,8 +208,8 @@ class Table:
     def __init__(self, *values: float, quick: bool = False) -> None:
         self.quick, self.values = quick, values
 
-    def sweep(self, scenario: Path, axes: Any, *, seeds: Sequence[int], metrics: Sequence[str], sets: Sequence[str] = ()) -> Any:
-        rows = [(1, seed, metrics[0], value, None, None, 9) for seed, value in zip(seeds, self.values, strict=True)]
+    def sweep(self, asked: Sweep) -> Any:
+        rows = [(1, seed, asked.metrics[0], value, None, None, 9) for seed, value in zip(asked.seeds, self.values, strict=True)]
         return pd.DataFrame(rows, columns=["fleet.gpus", *COLUMNS])
 
 
@@ -273,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_the_users_fault(scenario: Path, tmp_
 
 def test_a_sweep_is_a_tidy_table(scenario: Path, tmp_path: Path) -> None:
     runner = SweepRunner(jobs=1, cache=tmp_path / "cache")
-    frame = runner.sweep(scenario, {"workload.chat.rate": ["4/s", "8/s"]}, seeds=(1, 2), metrics=("attainment", "ttft_s.p50"))
+    frame = runner.sweep(Sweep(scenario, {"workload.chat.rate": ["4/s", "8/s"]}, (1, 2), ("attainment", "ttft_s.p50")))
     assert list(frame.columns) == ["workload.chat.rate", *COLUMNS]
     assert len(frame) == 2 * 2 * 2
     assert sorted(frame["workload.chat.rate"].unique()) == [4.0, 8.0]
@@ -282,20 +283,20 @@ def test_a_sweep_is_a_tidy_table(scenario: Path, tmp_path: Path) -> None:
 def test_each_seed_is_searched_alone(scenario: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     runner = SweepRunner(jobs=1, cache=tmp_path / "cache", watch=lambda done, total: told.append((done, total)))
-    between, router = ("5/s", "80/s"), {"policy.router": ["random"]}
-    goal: dict[str, Any] = {"metric": "attainment", "at_least": 0.9, "within": 0.2}
-    frame = runner.highest(scenario, "workload.chat.rate", between, router, seeds=(1, 2), **goal)
+    router = {"policy.router": ["random"]}
+    asked = Highest(scenario, "workload.chat.rate", ("5/s", "80/s"), router, (1, 2), "attainment", at_least=0.9, within=0.2)
+    frame = runner.highest(asked)
     assert list(frame.columns) == ["policy.router", *COLUMNS]
     assert frame["value"].between(5, 80).all()
     assert frame["value"].nunique() == 2
     assert told == [(1, 2), (2, 2)]
-    alone = runner.highest(scenario, "workload.chat.rate", between, router, seeds=(2,), **goal)
+    alone = runner.highest(replace(asked, seeds=(2,)))
     assert alone["value"].tolist() == frame["value"].tolist()[1:]
 
 
 def test_a_run_that_cannot_be_is_told(scenario: Path) -> None:
     with pytest.raises(InputError, match="router"):
-        SweepRunner(jobs=1).sweep(scenario, {"policy.router": ["nonesuch"]}, seeds=(1,), metrics=("attainment",))
+        SweepRunner(jobs=1).sweep(Sweep(scenario, {"policy.router": ["nonesuch"]}, (1,), ("attainment",)))
 
 
 # --- the gallery ------------------------------------------------------------------------------------------------------

@@ -72,3 +72,15 @@ def test_an_unknown_price_is_left_out_of_what_the_run_delivers() -> None:
     record = synthetic_record(400, 2, 60.0, manifest={"usd_per_gpu_hour": None})
     assert "$" in delivers(summarise(synthetic_record(400, 2, 60.0)))
     assert "$" not in delivers(summarise(record))
+
+
+def test_what_ran_tells_of_a_stand_in_for_the_gpu() -> None:
+    record = synthetic_record(50, 3, 10.0, seed=9)
+    replayed = {**record.manifest, "world": "replay", "mode": "managed", "device": "cpu"}
+    small = {**replayed, "scenario": {**replayed["scenario"], "replay": {"shape": "tiny"}}}
+    assert what_ran(dataclasses.replace(record, manifest=replayed)).startswith("measured on vLLM, a CPU in place of · ")
+    assert what_ran(dataclasses.replace(record, manifest=small)).startswith(
+        "measured on vLLM, a CPU and a tiny model in place of · "
+    )
+    attached = {**small, "mode": "attached"}
+    assert what_ran(dataclasses.replace(record, manifest=attached)).startswith("measured on vLLM · ")

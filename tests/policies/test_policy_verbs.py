@@ -72,7 +72,7 @@ def test_a_module_in_the_working_directory_is_found(tmp_path: Path) -> None:
     ("words", "says"),
     [
         ((), "needs a policy; name it, as `[router|batcher] NAME` or as module:Class"),
-        (("vllm",), "vllm is a router and a batcher; say which"),
+        (("vllm",), "vllm is a router and a batcher and a speculator; say which"),
         (("router", "sarathy"), "there is no router 'sarathy'"),
         (("nowhere_at_all:Policy",), "nowhere_at_all:Policy cannot be imported: ModuleNotFoundError"),
         (("lmetric", "--param", "choices"), "--param choices: names no value; write it like --param choices=3"),
@@ -131,10 +131,35 @@ decisions: full
     assert redecide_record(record.manifest, record.decisions or ()).same
 
 
+def test_a_policy_that_is_being_written_runs_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scratch_router.py").write_text(
+        """
+from policies.types import Assign
+
+class First:
+    def route(self, request, fleet):
+        return Assign(fleet.engines[0].id, "the first")
+"""
+    )
+    (tmp_path / "scenario.yaml").write_text(
+        """
+model: llama-3.1-8b
+fleet: {gpu: h200, gpus: 1}
+workload: [{name: chat, trace: azure-2023-conv, rate: 5/s, requests: 20}]
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    result = call("run", "scenario.yaml", "--set", "policy.router=scratch_router:First", "--json")
+    forget("scratch_router")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["metrics"]["requests.completed"] == 20
+
+
 # --- new --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["router", "batcher"])
+@pytest.mark.parametrize("point", ["router", "scaler", "batcher"])
 def test_a_new_policy_is_sound_and_its_own_tests_pass_as_it_is(point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("policies", "new", point, f"my-{point}", "--dir", tmp_path / "project")
     assert result.exit_code == 0, result.output
@@ -155,7 +180,7 @@ def test_a_new_policy_is_sound_and_its_own_tests_pass_as_it_is(point: str, tmp_p
 
 
 def test_a_new_policy_is_formatted_and_without_a_lint(tmp_path: Path) -> None:
-    for point in ("router", "batcher"):
+    for point in ("router", "scaler", "batcher"):
         call("policies", "new", point, f"fresh-{point}", "--dir", tmp_path / point)
         for action in (["check", "--select", "E,F,W,I,B,UP,SIM,RUF"], ["format", "--check"]):
             command = [sys.executable, "-m", "ruff", *action, "--isolated", "--line-length", "120", "."]
@@ -169,7 +194,7 @@ def test_a_new_policy_is_formatted_and_without_a_lint(tmp_path: Path) -> None:
         ("router", "MyRouter", "`MyRouter` is no policy name; use lower-case words joined by hyphens"),
         ("router", "lmetric", "there is a router lmetric already"),
         ("router", "json", "Python has a module json already; choose another name, such as my-json"),
-        ("scaler", "mine", "there is no decision point 'scaler'"),
+        ("tuner", "mine", "there is no decision point 'tuner'"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(point: str, name: str, says: str, tmp_path: Path) -> None:

@@ -13,19 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import registry
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency
 from policies.types import Assign, Hold, Shed, StepPlan
 from policies.views import Engine, Fleet, Request
 
-# The kit reads sources, sets traps and starts processes to find out whether policies do; no policy imports it.
-KIT = ("check.py", "scaffold.py")
-MODULES = sorted(path for path in (Path(__file__).parents[2] / "policies").glob("*.py") if path.name not in KIT)
+FOLDER = Path(__file__).parents[2] / "policies"
+MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
 ROUTERS = registry.names("router")
+BASELINES = [name for name in ROUTERS if name != "polyserve"]  # which refuse no request that an engine could serve
 BATCHERS = registry.names("batcher")
 
 STANDARD = "__future__ bisect collections dataclasses enum functools heapq itertools math operator types typing"
 ALLOWED = {*STANDARD.split(), "numpy", "policies"}
 # The registry finds and reads classes; streams names its streams by a hash; logs are JSON. None of it runs inside a decision.
 ALSO = {"registry.py": {"importlib", "difflib"}, "card.py": {"inspect"}, "streams.py": {"hashlib"}, "redecide.py": {"json"}}
+# The tuner stands on scikit-learn and Optuna; its streams are handed to it, as policies.streams has named them.
+TUNER = {"optuna", "scipy", "sklearn", "threadpoolctl", "warnings"}
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "globals", "id", "hash"}
 
 
@@ -42,20 +46,22 @@ def imported(tree: ast.AST) -> set[str]:
 
 def offences(source: str, name: str) -> list[str]:
     tree = ast.parse(source)
-    found = [f"imports {module}" for module in sorted(imported(tree) - ALLOWED - ALSO.get(name, set()))]
+    tuner = name.startswith("scoot/")
+    allowed = ALLOWED | ALSO.get(name, set()) | (TUNER if tuner else set())
+    found = [f"imports {module}" for module in sorted(imported(tree) - allowed)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:
             found.append(f"calls {node.func.id}")
-        if isinstance(node, ast.Attribute) and node.attr == "random" and name != "streams.py":
+        if isinstance(node, ast.Attribute) and node.attr == "random" and name != "streams.py" and not tuner:
             found.append("uses numpy.random")
         if isinstance(node, ast.Global):
             found.append("changes a global")
     return found
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.name)
+@pytest.mark.parametrize("module", MODULES)
 def test_a_policy_module_reaches_nothing_outside_its_arguments(module):
-    assert offences(module.read_text(), module.name) == []
+    assert offences((FOLDER / module).read_text(), module) == []
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,14 @@ def test_the_check_above_sees_an_offence(source, offence):
     assert offences(source, "some_policy.py") == [offence]
 
 
+LATENCY = FingerprintLatency(Fingerprint.linear(overhead_s=5e-3, per_token_s=1e-5, per_decode_context_s=1e-8))
+
+
+def engine(place: int, model: str, running: int, waiting: int, pending: int) -> Engine:
+    lists = {"running": (), "waiting": ()}
+    return Engine(f"e{place}", model, running, waiting, pending, kv_tokens_capacity=3000, latency=LATENCY, **lists)
+
+
 engines = st.lists(
     st.builds(
         lambda model, running, waiting, pending: (model, running, waiting, pending),
@@ -83,7 +97,7 @@ engines = st.lists(
         st.integers(0, 100_000),
     ),
     max_size=7,
-).map(lambda rows: [Engine(f"e{i}", m, r, w, p, kv_tokens_capacity=3000) for i, (m, r, w, p) in enumerate(rows)])
+).map(lambda rows: [engine(i, *row) for i, row in enumerate(rows)])
 requests = st.builds(
     lambda model, prompt, blocks: (model, prompt, tuple(blocks)),
     st.sampled_from("mx"),
@@ -99,7 +113,7 @@ def decide(router, some) -> list[Assign | Hold | Shed]:
     return [router.route(request, fleet) for request, fleet in some]
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", BASELINES)
 @given(calls=calls)
 @settings(max_examples=40, deadline=None)
 def test_a_router_assigns_to_an_engine_of_the_model_in_view_and_holds_only_where_there_is_none(name, calls):
@@ -147,7 +161,8 @@ def test_a_router_leaves_the_views_as_they_are(name, calls):
 @pytest.mark.parametrize("name", ROUTERS)
 def test_a_router_holds_with_a_reason_when_the_fleet_is_empty(name):
     decision = registry.build("router", name, {}, seed=0).route(Request(model="llama"), Fleet([]))
-    assert decision == Hold("no active engine serves llama")
+    assert isinstance(decision, Hold)
+    assert decision.reason
 
 
 @pytest.mark.parametrize(("point", "name"), [(p, n) for p in registry.POINTS for n in registry.names(p)])

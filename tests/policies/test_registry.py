@@ -87,7 +87,7 @@ def test_a_built_in_policy_is_built_without_scanning_packages(monkeypatch):
 
 @pytest.mark.parametrize(("point", "name"), ALL)
 def test_every_policy_is_built_by_its_name_alone_and_follows_its_protocol(point, name):
-    protocol = {"router": protocols.Router, "batcher": protocols.Batcher}[point]
+    protocol = getattr(protocols, point.capitalize())
     assert isinstance(registry.build(point, name, {}, seed=3), protocol)
 
 
@@ -139,7 +139,7 @@ def test_the_seed_is_the_runs_and_no_user_parameter():
 
 
 def test_an_unknown_point_names_the_nearest():
-    with pytest.raises(PolicyError, match=r"no decision point 'routers'; did you mean 'router'\? valid: router, batcher"):
+    with pytest.raises(PolicyError, match=r"no decision point 'routers'; did you mean 'router'\? valid: router, scaler"):
         registry.names("routers")
 
 
@@ -161,10 +161,10 @@ def test_a_whole_number_is_a_valid_value_for_a_fractional_parameter():
     assert registry.build("router", "prefix-affinity", {"overload": 2}, seed=0).overload == 2
 
 
-def test_a_stack_names_one_existing_policy_for_every_point():
+def test_a_stack_names_existing_policies_and_leaves_no_point_open_that_needs_one():
     for name in registry.STACKS:
         chosen = registry.stack(name)
-        assert list(chosen) == list(registry.POINTS)
+        assert {"router", "batcher"} <= set(chosen) <= set(registry.POINTS)
         assert all(policy in registry.names(point) for point, policy in chosen.items())
     assert registry.DEFAULT_STACK in registry.STACKS
 

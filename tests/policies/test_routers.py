@@ -25,7 +25,7 @@ def chosen(router, view: Fleet, requests: int, model: str = "m") -> list[str]:
 
 
 def test_round_robin_takes_the_engines_in_turn():
-    assert chosen(RoundRobin(), Fleet.idle(3), 7) == ["e0", "e1", "e2", "e0", "e1", "e2", "e0"]
+    assert chosen(RoundRobin(), Fleet.at_rest(3), 7) == ["e0", "e1", "e2", "e0", "e1", "e2", "e0"]
 
 
 def test_round_robin_keeps_a_turn_per_model_and_skips_engines_of_others():
@@ -37,8 +37,17 @@ def test_round_robin_keeps_a_turn_per_model_and_skips_engines_of_others():
 
 def test_round_robin_goes_on_from_its_position_when_engines_leave():
     router = RoundRobin()
-    assert chosen(router, Fleet.idle(4), 3) == ["e0", "e1", "e2"]
-    assert chosen(router, Fleet.idle(2), 2) == ["e1", "e0"]
+    assert chosen(router, Fleet.at_rest(4), 3) == ["e0", "e1", "e2"]
+    assert chosen(router, Fleet.at_rest(2), 2) == ["e1", "e0"]
+
+
+def test_round_robin_keeps_a_turn_per_phase_where_prefill_and_decode_are_apart():
+    router = RoundRobin()
+    prefill, decode = fleet(Engine("p0"), Engine("p1")), fleet(Engine("d0"), Engine("d1"), Engine("d2"))
+    order = []
+    for i in range(4):
+        order += [router.route(Request(id=i), prefill).engine, router.route(Request(id=i, kv_engine="p0"), decode).engine]
+    assert order == ["p0", "d0", "p1", "d1", "p0", "d2", "p1", "d0"]
 
 
 # --- random and power of two ------------------------------------------------------------------------------------------
@@ -60,7 +69,7 @@ def test_random_finds_the_one_engine_of_a_rare_model_uniformly():
 
 
 def test_a_draw_belongs_to_the_request_not_to_the_call():
-    view = Fleet.idle(50)
+    view = Fleet.at_rest(50)
     alone = Random(seed=7).route(Request(id=41), view)
     router = Random(seed=7)
     for i in range(40):
@@ -81,7 +90,7 @@ def test_power_of_two_takes_the_less_loaded_of_two_and_tells_both_loads():
 
 
 def test_power_of_two_draws_every_pair_equally_often():
-    view = Fleet.idle(6)
+    view = Fleet.at_rest(6)
     router = PowerOfTwo(seed=3)
     pairs = Counter(tuple(n for n, s in enumerate(router.route(Request(id=i), view).scores) if s == 0) for i in range(15_000))
     assert len(pairs) == 15
@@ -89,7 +98,7 @@ def test_power_of_two_draws_every_pair_equally_often():
 
 
 def test_power_of_two_does_not_favour_an_engine_among_equals():
-    counts = Counter(chosen(PowerOfTwo(seed=4), Fleet.idle(4), 4000))
+    counts = Counter(chosen(PowerOfTwo(seed=4), Fleet.at_rest(4), 4000))
     assert all(abs(n - 1000) < 4 * 750**0.5 for n in counts.values())
 
 
@@ -156,7 +165,7 @@ def test_an_idle_engine_of_another_model_is_no_candidate(router):
 
 
 def test_the_reason_for_holding_names_the_model():
-    assert LeastLoaded().route(Request(model="llama"), Fleet.idle(3)) == Hold("no active engine serves llama")
+    assert LeastLoaded().route(Request(model="llama"), Fleet.at_rest(3)) == Hold("no active engine serves llama")
 
 
 # --- LMetric ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from policies.batchers import Sarathi
 from policies.types import SLO, Assign, EngineView, FleetView, Hold, RequestView, Routing, Shed, StepPlan
+from sim.journal import COMPLETED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import Outcome, play
 from traces.workload import RequestClass, Workload
@@ -228,3 +229,23 @@ def test_a_router_that_names_a_wrong_engine_is_told_so() -> None:
 
     with pytest.raises(InputError, match=r"policy\.router: assigned request 0 to 'e9'"):
         play(Workload.make([0.0], [4], [4], classes=(RequestClass(model="m"),)), router=Wrong())
+
+
+class Aborting:
+    """Ends the first request when the third one comes."""
+
+    def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        engine: Any = fleet.engines[0]
+        if request.id == 2:
+            engine.abort(engine.running[0])
+        return Assign(engine.id, "the only one")
+
+
+def test_an_aborted_request_leaves_when_the_step_ends_and_gives_its_memory_back() -> None:
+    workload = Workload.make([0.0, 0.0, 0.1], [32, 32, 32], [1000, 50, 5], classes=CLASSES)
+    runs = [play(workload, router=Aborting(), leap=leap, prefix_caching=True) for leap in (True, False)]
+    for run in runs:
+        assert run.column("outcome").tolist() == [UNFINISHED, COMPLETED, COMPLETED]
+        assert run.engines[0].scheduler.kv.used == 0
+        assert run.engines[0].step < 100
+    assert runs[0].column("last_token_s")[1:].tolist() == runs[1].column("last_token_s")[1:].tolist()

@@ -42,7 +42,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     workload = Workload.make([0.0, 12 * MS, 20 * MS], [50, 30, 100], [3, 2, 1], classes=(klass,))
     fingerprint = Fingerprint.linear(overhead_s=10 * MS, per_token_s=0.1 * MS)
     monkeypatch.setattr(sim.run, "build_workload", lambda _: Built(workload, {}))
-    monkeypatch.setattr(sim.run, "load_fingerprint", lambda *_: fingerprint)
+    monkeypatch.setattr(sim.run, "pool_fingerprint", lambda *_: fingerprint)
     return sim.run.simulate(load_scenario(tmp_path / "by-hand.yaml"))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from policies.fingerprint import NOISE_LEVELS
 from sim.noise import CHUNK, StepNoise
 from tests.sim.cluster import play
+from traces.assembly.noise import STEP_NOISE, STEP_SIGMA
 from traces.workload import RequestClass, Workload
 
 
@@ -20,6 +22,15 @@ def test_factors_have_mean_one_and_the_spread_asked_for() -> None:
     assert drawn.mean() == pytest.approx(1, abs=4 * 0.05 / np.sqrt(n))
     assert drawn.std() == pytest.approx(0.05, rel=4 / np.sqrt(2 * n))
     assert drawn.min() > 0
+
+
+def test_factors_follow_the_quantiles_that_were_measured() -> None:
+    drawn = np.concatenate([factors(StepNoise(1, 0, STEP_SIGMA, STEP_NOISE), chunk) for chunk in range(50)])
+    assert drawn.mean() == pytest.approx(1, abs=4 * STEP_SIGMA / np.sqrt(len(drawn)))
+    assert drawn.std() == pytest.approx(STEP_SIGMA, rel=0.15)
+    np.testing.assert_allclose(np.quantile(drawn, NOISE_LEVELS[1:-1]), STEP_NOISE[1:-1], atol=2e-3)
+    assert drawn.min() >= STEP_NOISE[0]
+    assert drawn.max() <= STEP_NOISE[-1]
 
 
 def test_factors_belong_to_seed_engine_and_step() -> None:

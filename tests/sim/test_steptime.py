@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from policies.latency import FingerprintLatency, StepShape
 from sim.steptime import StepTime
-from traces.fingerprints import available, load_fingerprint
+from traces.fingerprints import load_fingerprint, named_fingerprint
 
 H200 = load_fingerprint("llama-3.1-8b", "h200", 1)
 TRUTH = StepTime(H200, max_batched_tokens=8192, max_seqs=256)
@@ -91,11 +91,41 @@ def test_more_than_the_engines_limits_is_an_error_not_a_guess() -> None:
         TRUTH.seconds(8192, 1.0, 1, 1, 10)
 
 
-@pytest.mark.parametrize("name", available())
-@settings(max_examples=25)
+SOME = (
+    "llama-3.1-8b/h200/tp2/bf16",
+    "llama-3.1-70b/h100/tp4/fp8+kv-fp8",
+    "llama-3.1-70b/a100/tp4pp2/bf16",
+    "qwen3-235b-a22b/h200/tp8ep/fp8_block",
+    "gpt-oss-120b/b200/tp2/mxfp4",
+    "deepseek-v3/h200/tp8/fp8_block",
+    "llama-2-13b/a100/tp1/bf16",
+    "llama-3.1-8b/a6000/tp1/int4",
+)
+
+
+@pytest.mark.parametrize("name", SOME)
+@settings(max_examples=25, deadline=None)
 @given(step=shapes)
-def test_every_committed_fingerprint_is_tabulated_faithfully(name: str, step: StepShape) -> None:
-    model, gpu, shards, precision = name.split("/")
-    fingerprint = load_fingerprint(model, gpu, int(shards.removeprefix("tp")), precision)
+def test_every_kind_of_fingerprint_is_tabulated_faithfully(name: str, step: StepShape) -> None:
+    fingerprint = named_fingerprint(name)
     truth = StepTime(fingerprint, max_batched_tokens=8192, max_seqs=256)
-    assert truth.seconds(*step) == pytest.approx(FingerprintLatency(fingerprint).seconds(step), rel=1e-12)
+    # One batch of so many: policies are told of the decodes of all batches in flight.
+    batches = fingerprint.terms.stages
+    all_of_them = step._replace(
+        decode_seqs=batches * step.decode_seqs,
+        decode_context=batches * step.decode_context,
+        verify_tokens=batches * step.verify_tokens,
+    )
+    assert truth.seconds(*step) == pytest.approx(FingerprintLatency(fingerprint).seconds(all_of_them), rel=1e-12)
+    rows = step.prefill_seqs + step.decode_seqs
+    assert truth.sampled(rows) == pytest.approx(fingerprint.terms.sampled.at(rows), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", SOME)
+@settings(max_examples=25, deadline=None)
+@given(step=shapes, field=st.sampled_from(StepShape._fields), more=st.integers(1, 64))
+def test_every_kind_of_fingerprint_is_monotone_within_its_memory(name: str, step: StepShape, field: str, more: int) -> None:
+    latency = FingerprintLatency(named_fingerprint(name))
+    assume(step.decode_context <= latency.fingerprint.terms.decode.crossing())
+    larger = step._replace(**{field: getattr(step, field) + more})
+    assert latency.seconds(larger) >= latency.seconds(step) * (1 - 1e-12)

@@ -21,7 +21,7 @@ from traces.intervals import (
 )
 
 LOG2 = math.log(2)
-RUNS = 1000
+RUNS = 2000
 
 
 def coverage(estimates: list[Estimate], truth: float) -> float:

@@ -48,6 +48,15 @@ def test_a_server_that_keeps_up_is_not(load):
         assert crowd_growth(*shared_server(load, 150, seed), 1e9) is None
 
 
+def test_a_run_too_short_to_tell_filling_from_overload_is_not_called_overloaded():
+    arrival = np.linspace(0, 60, 600)
+    assert crowd_growth(arrival, arrival + 10, 60.0) is None  # full after 10 s
+    assert crowd_growth(arrival, arrival + 30, 60.0) is None  # fills for half of the run
+    slower = arrival + 5 + arrival / 2
+    assert crowd_growth(arrival, slower, 60.0) is not None
+    assert crowd_growth(arrival, np.full(600, np.nan), 60.0) is None  # nothing was ever done
+
+
 def filling(fill_s=20.0, window_s=100.0, seed=2):
     """An infinite server: each request stays exactly ``fill_s``, so the number under way is steady from then on."""
     arrival = np.sort(np.random.default_rng(seed).uniform(0, window_s, int(20 * window_s)))

@@ -6,7 +6,8 @@ What a file may hold is told by the models here and in the modules beside this o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,8 +18,10 @@ from traces.hardware import GPUS, MODELS, ModelShape, model
 from traces.scenario import faults
 from traces.scenario.document import Document, Keys, dotted, nearest, read
 from traces.scenario.fields import Count, Noise, NotEmpty, Part, Seconds, Switch
-from traces.scenario.fleet import Engine, Fleet, default_knobs, fit_faults
+from traces.scenario.fleet import Engine, Faults, Fleet, KVTransfer, Pool, default_knobs
 from traces.scenario.policy import Policy
+from traces.scenario.pools import EnginePool, pool_faults, resolve
+from traces.scenario.replay import Replay
 from traces.scenario.sweep import Sweep
 from traces.scenario.workload import Entry
 
@@ -38,10 +41,12 @@ class Scenario(Part):
     """A fleet, what it serves, the policies that run it, and for how long."""
 
     name: str = Field("scenario", description="of the scenario; default: the file's name")
-    model: str = Field(description="the model served, such as llama-3.1-8b")
-    fleet: Fleet = Field(description="the GPUs")
+    model: str = Field(description="the model served, such as llama-3.1-8b; pools and workload entries may name another")
+    declared: Fleet = Field(alias="fleet", description="the GPUs: one pool of identical engines, or a list of pools")
     engine: Engine = Field(Engine(), description="knobs of each engine, under vLLM's names")
     workload: Annotated[tuple[Entry, ...], NotEmpty] = Field(description="the kinds of requests")
+    kv_transfer: KVTransfer | None = Field(None, description="from prefill to decode engines, where pools have roles")
+    failures: Faults | None = Field(None, alias="faults", description="failures of engines; default: none")
     policy: Policy = Field(default_factory=Policy.default, description="router and batcher; default: vLLM's")
     duration_s: Annotated[Seconds, Field(gt=0)] | None = Field(
         None, alias="duration", description="when arrivals stop; default: when the workload runs out"
@@ -52,6 +57,8 @@ class Scenario(Part):
     warmup_s: Seconds = Field(0.0, alias="warmup", description="leave this long out of the metrics at the start")
     seed: Annotated[Count, Field(ge=0, lt=2**63)] = Field(0, description="of all random numbers")
     sim: Sim = Field(Sim(), description="how the simulator runs")
+    extrapolate: Switch = Field(False, description="accept steps beyond the range for which step times are calibrated")
+    replay: Replay | None = Field(None, description="what `twinserve replay` runs on; the simulator takes no notice of it")
     decisions: Literal["off", "summary", "full"] = Field("off", description="how much of the policies' decisions is logged")
     sweep: Sweep | None = Field(None, description="what `twinserve sweep` varies; a single run takes no notice of it")
 
@@ -69,6 +76,10 @@ class Scenario(Part):
         if isinstance(engine, dict) and isinstance(gpu, str) and gpu in GPUS:
             given = {key: value for key, value in engine.items() if value is not None}
             data["engine"] = default_knobs(given, GPUS[gpu]) | given
+        if isinstance(fleet, list | tuple) and all(isinstance(pool, dict) for pool in fleet):
+            data["fleet"] = [_with_knobs(pool, engine) for pool in fleet]
+            if any(pool.get("role") in ("prefill", "decode") for pool in fleet):
+                data.setdefault("kv_transfer", {})
         return data
 
     @field_validator("model")
@@ -79,7 +90,8 @@ class Scenario(Part):
         return name
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        yield from fit_faults(self.model, self.fleet, self.engine)
+        yield from pool_faults(self)
+        yield from self._fault_faults()
         if self.duration_s is None and self.drain_s is not None:
             yield (
                 "drain",
@@ -94,20 +106,44 @@ class Scenario(Part):
             if self.duration_s is None and not entry.ends_by_itself():
                 yield f"workload.{i}", "has no end; give it `requests:`, or the scenario a `duration:`"
 
+    def _fault_faults(self) -> Iterator[tuple[str, str]]:
+        engines = sum(pool.engines for pool in self.declared_pools)
+        for i, outage in enumerate(self.failures.events if self.failures is not None else ()):
+            number = outage.engine.removeprefix("e")
+            if not (number.isdecimal() and outage.engine == f"e{int(number)}" and int(number) < engines):
+                yield f"faults.events.{i}.engine", f"there is no engine `{outage.engine}`; use one of e0 to e{engines - 1}"
+        for key, there in (("faults", self.failures), ("policy.scaler", self.policy.scaler)):
+            if there is not None and self.duration_s is None:
+                yield key, "goes on for as long as the run does, which has no end of its own; add `duration:`"
+
     @property
     def shape(self) -> ModelShape:
         """The model's data sheet."""
         return model(self.model)
 
     @property
-    def context_tokens(self) -> int:
-        """Prompt plus output of a request at most."""
-        return self.engine.max_model_len or self.shape.max_context
+    def declared_pools(self) -> tuple[Pool, ...]:
+        """The pools as the file has them."""
+        return self.declared if isinstance(self.declared, tuple) else (self.declared,)
+
+    @property
+    def fleet(self) -> Pool:
+        """The fleet where it is one pool; the first pool of several."""
+        return self.declared_pools[0]
+
+    @cached_property
+    def pools(self) -> tuple[EnginePool, ...]:
+        """All pools, ready to be built; their engines count through, in order."""
+        return resolve(self)
+
+    def serving(self, model: str) -> tuple[EnginePool, ...]:
+        """The pools of a model."""
+        return tuple(pool for pool in self.pools if pool.model == model)
 
     @property
     def kv_blocks(self) -> int:
-        """KV blocks of each engine, of `engine.block_size` tokens."""
-        return self.engine.kv_blocks(self.shape, self.fleet)
+        """KV blocks of each engine of the first pool, of `engine.block_size` tokens."""
+        return self.pools[0].kv_blocks
 
     @property
     def end_s(self) -> float | None:
@@ -122,6 +158,16 @@ class Scenario(Part):
     def json_schema(cls) -> dict[str, Any]:
         """JSON schema of a scenario file, for editors."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema(by_alias=True)}
+
+
+def _with_knobs(pool: Mapping[str, Any], engine: Any) -> dict[str, Any]:
+    """A pool with the knobs whose defaults depend on its GPU, where neither it nor `engine:` says them."""
+    own = pool.get("engine") or {}
+    if pool.get("gpu") not in GPUS or not isinstance(own, dict) or not isinstance(engine, dict):
+        return dict(pool)
+    given = {key: value for key, value in {**engine, **own}.items() if value is not None}
+    defaults = {key: value for key, value in default_knobs(given, GPUS[pool["gpu"]]).items() if key not in given}
+    return {**pool, "engine": {**defaults, **own}} if defaults or own else dict(pool)
 
 
 def load_scenario(path: str | Path, sets: Sequence[str] = ()) -> Scenario:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from traces.scenario.document import Document, Keys, dotted, nearest
-from traces.scenario.fields import IN_WORDS, RULES_BROKEN
+from traces.scenario.fields import IN_WORDS, LIST, RULES_BROKEN
 
 
 def lines(error: ValidationError, schema: type[BaseModel], document: Document) -> list[str]:
@@ -101,7 +101,8 @@ def _models_at(schema: type[BaseModel], location: Keys) -> list[type[BaseModel]]
 def _step(kind: Any, part: str | int) -> Iterator[Any]:
     """The types that one part of a location leads to."""
     if _is_tag(part):
-        yield from (kind,) if isinstance(kind, type) and getattr(kind, "TAG", None) == part else ()
+        tag = LIST if get_origin(kind) is tuple else getattr(kind, "TAG", None)
+        yield from (kind,) if tag == part else ()
     elif isinstance(part, int):
         yield from (inner for argument in get_args(kind) for inner in _flat(argument)) if get_origin(kind) is tuple else ()
     elif isinstance(kind, type) and issubclass(kind, BaseModel):

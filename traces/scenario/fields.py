@@ -8,8 +8,10 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from traces.units import parse_duration, parse_fraction, parse_rate
+from traces.units import parse_bandwidth, parse_duration, parse_fraction, parse_rate
 
+LIST = "<list>"
+"""Tag of a union's branch that is a list."""
 RULES_BROKEN = "rules_broken"
 IN_WORDS = "in_words"
 """Error types of our own: rules between keys (``Part.faults``), and a message that is ready to be shown."""
@@ -81,6 +83,9 @@ def _schema(kind: str, *examples: str) -> WithJsonSchema:
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), _schema("a duration; a plain number counts seconds", "500ms", "20min")]
 PerSecond = Annotated[float, BeforeValidator(parse_rate), _schema("a rate; a plain number counts per second", "12/s", "720/min")]
+BytesPerSecond = Annotated[
+    float, BeforeValidator(parse_bandwidth), _schema("a bandwidth; a plain number counts bytes per second", "50GB/s")
+]
 Fraction = Annotated[float, BeforeValidator(parse_fraction), _schema("a share of one", "10%", "0.1")]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer"})]
 Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, create_model, field_validator, model_validator
 
 from traces.errors import InputError
-from traces.hardware import GPU, GPUS, ModelShape, gpu, model
+from traces.hardware import GPU, GPUS, MODELS, ModelShape, gpu, model
 from traces.scenario.document import nearest
-from traces.scenario.fields import Count, Number, Part, Switch
+from traces.scenario.fields import LIST, BytesPerSecond, Count, NotEmpty, Number, Part, Seconds, Switch
+from traces.scenario.speculative import Speculative
 
 Positive = Annotated[Count, Field(ge=1)]
-
-
-class Fleet(Part):
-    """Identical engines, each on `tensor_parallel` GPUs."""
-
-    gpu: str = Field(description="GPU type, such as h200")
-    gpus: Positive = Field(description="GPUs in all")
-    tensor_parallel: Positive = Field(1, description="GPUs per engine")
-    precision: Literal["bf16", "fp8"] = Field("bf16", description="of the weights")
-    usd_per_gpu_hour: Annotated[Number, Field(ge=0)] | None = Field(None, description="price; default: a rounded list price")
-
-    @field_validator("gpu")
-    @classmethod
-    def _gpu_exists(cls, name: str) -> str:
-        if name not in GPUS:
-            raise ValueError(f"GPU `{name}` is not known; {nearest(name, list(GPUS))}")
-        return name
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        if self.gpus % self.tensor_parallel:
-            yield (
-                "gpus",
-                f"{self.gpus} GPUs do not make whole engines of {self.tensor_parallel}; use a multiple of {self.tensor_parallel}",
-            )
-
-    @property
-    def engines(self) -> int:
-        return self.gpus // self.tensor_parallel
-
-    @property
-    def price_usd_per_gpu_hour(self) -> float:
-        """The user's price, else the list price of the GPU's data sheet."""
-        return gpu(self.gpu).usd_per_hour if self.usd_per_gpu_hour is None else self.usd_per_gpu_hour
 
 
 class Engine(Part):
@@ -72,6 +40,14 @@ class Engine(Part):
     long_prefill_token_threshold: Annotated[Count, Field(ge=0)] = Field(
         0, description="most tokens of one prompt in a step; 0 = no limit"
     )
+    async_scheduling: Switch = Field(
+        False, description="plan a step while the last one runs, as vLLM does on CUDA; default: off, for simulated speed"
+    )
+    ignore_eos: Switch = Field(True, description="with async_scheduling: the engine knows where an output ends, as in benchmarks")
+    speculative: Speculative | None = Field(None, description="speculative decoding; default: none")
+    vllm_version: Literal["0.26", "0.27", "0.28", "0.29", "0.30", "0.31", "0.32"] = Field(
+        "0.32", description="whose scheduling rules hold"
+    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.max_num_batched_tokens < self.max_num_seqs:
@@ -91,22 +67,144 @@ class Engine(Part):
                 "long_prefill_token_threshold",
                 f"is {self.long_prefill_token_threshold}, more than max_model_len ({self.max_model_len}); lower it",
             )
+        if self.speculative is not None:
+            yield from self._speculative_faults(self.speculative)
 
-    def kv_blocks(self, shape: ModelShape, fleet: Fleet) -> int:
+    def _speculative_faults(self, speculative: Speculative) -> Iterator[tuple[str, str]]:
+        tokens = speculative.num_speculative_tokens
+        if 0 < self.long_prefill_token_threshold <= tokens:
+            yield (
+                "long_prefill_token_threshold",
+                f"is {self.long_prefill_token_threshold}, no more than num_speculative_tokens ({tokens}), with which vLLM stops; "
+                "raise it, or set 0",
+            )
+        if self.async_scheduling and speculative.method not in Speculative.PAIRED_WITH_ASYNC:
+            yield (
+                "async_scheduling",
+                f"does not go with {speculative.method} drafts, which vLLM refuses; turn it off, or use another method",
+            )
+
+    def kv_blocks(self, shape: ModelShape, pool: Pool) -> int:
         """KV blocks of one engine.
 
         Raises:
             InputError: the weights, or not even one block beside them, fit the GPU.
         """
         tokens = shape.kv_tokens_capacity(
-            gpu(fleet.gpu),
-            fleet.tensor_parallel,
-            fleet.precision,
+            gpu(pool.gpu),
+            pool.tensor_parallel,
+            pool.precision,
             utilization=self.gpu_memory_utilization,
             max_batched_tokens=self.max_num_batched_tokens,
             max_seqs=self.max_num_seqs,
+            pipeline_parallel=pool.pipeline_parallel,
+            kv_precision=pool.kv_precision or "bf16",
         )
         return self.num_gpu_blocks_override or tokens // self.block_size
+
+
+Knobs = create_model(
+    "Knobs",
+    __base__=Part,
+    __doc__="Engine knobs of one pool; what is left out is as in `engine:`.",
+    **{
+        name: (Annotated[info.annotation, *info.metadata, None] | None, Field(None, alias=info.alias, description=info.description))
+        for name, info in Engine.model_fields.items()
+    },
+)  # type: ignore[call-overload]
+
+
+START_UP_S = 60.0
+"""Of an engine where the scenario does not tell: an assumption, in the middle of the 30 s to 2 min that loading a model takes."""
+
+
+class StartUp(Part):
+    """How long an engine takes from nothing to serving: a time, or the time to load its weights and what comes on top."""
+
+    SHORT: ClassVar = {"type": ["string", "number"], "examples": ["45s"]}
+
+    time_s: Seconds | None = Field(None, alias="time", description="all of it, in place of what follows")
+    load_bytes_s: Annotated[BytesPerSecond, Field(gt=0)] | None = Field(
+        None, alias="load", description="bandwidth at which each GPU gets its weights, such as 2GB/s"
+    )
+    overhead_s: Seconds = Field(0.0, alias="overhead", description="beside loading: process, compilation, CUDA graphs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_time_alone(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | StartUp) else {"time": value}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if (self.time_s is None) == (self.load_bytes_s is None):
+            yield "", "takes a time, or a `load:` bandwidth; write 45s, or {load: 2GB/s, overhead: 20s}"
+
+
+class Pool(Part):
+    """Identical engines, each on `tensor_parallel` × `pipeline_parallel` GPUs."""
+
+    TAG: ClassVar[str] = "<pool>"
+
+    gpu: str = Field(description="GPU type, such as h200")
+    gpus: Positive = Field(description="GPUs in all")
+    tensor_parallel: Positive = Field(1, description="GPUs among which every layer is split")
+    pipeline_parallel: Positive = Field(1, description="stages among which the layers are dealt out, one after the other")
+    precision: Literal["bf16", "fp8", "fp8_block", "int8", "int4", "mxfp4"] = Field("bf16", description="of the weights")
+    kv_precision: Literal["bf16", "fp8"] | None = Field(None, description="of keys and values in memory; default: bf16")
+    expert_parallel: Switch | None = Field(None, description="spread experts over an engine's GPUs instead of slicing them")
+    name: str | None = Field(None, min_length=1, description="of the pool among others, for reports and for --set")
+    model: str | None = Field(None, description="the model that its engines serve; default: the scenario's")
+    role: Literal["both", "prefill", "decode"] | None = Field(None, description="what its engines do of a request; default: both")
+    tier: str | None = Field(None, min_length=1, description="SLO tier that its engines are set aside for; policies may look at it")
+    parked: Annotated[Count, Field(ge=0)] | None = Field(
+        None, description="engines that are parked at the start and cost nothing until a scaler activates them"
+    )
+    start_up: StartUp | None = Field(None, description="from being activated to serving; default: 1min, an assumption")
+    engine: Knobs | None = Field(None, description="knobs in which its engines differ from the scenario's `engine:`")
+    usd_per_gpu_hour: Annotated[Number, Field(ge=0)] | None = Field(None, description="price; default: a rounded list price")
+
+    @field_validator("gpu")
+    @classmethod
+    def _gpu_exists(cls, name: str) -> str:
+        if name not in GPUS:
+            raise ValueError(f"GPU `{name}` is not known; {nearest(name, list(GPUS))}")
+        return name
+
+    @field_validator("model")
+    @classmethod
+    def _model_exists(cls, name: str | None) -> str | None:
+        if name is not None and name not in MODELS:
+            raise ValueError(f"model `{name}` is not known; {nearest(name, list(MODELS))}")
+        return name
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.gpus % (each := self.gpus_per_engine):
+            product = f" ({self.tensor_parallel} × {self.pipeline_parallel} stages)" if self.pipeline_parallel > 1 else ""
+            yield "gpus", f"{self.gpus} GPUs do not make whole engines of {each}{product}; use a multiple of {each}"
+        elif (self.parked or 0) > self.engines:
+            yield "parked", f"is {self.parked}, and the pool has {self.engines} engines; lower it"
+
+    def start_up_s(self, weight_bytes: int) -> float:
+        """Seconds from being activated to serving. ``weight_bytes``: of the model on each GPU."""
+        start_up = self.start_up
+        if start_up is None:
+            return START_UP_S
+        if start_up.time_s is not None:
+            return start_up.time_s
+        assert start_up.load_bytes_s is not None
+        return start_up.overhead_s + weight_bytes / start_up.load_bytes_s
+
+    @property
+    def gpus_per_engine(self) -> int:
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
+    def engines(self) -> int:
+        return self.gpus // self.gpus_per_engine
+
+    @property
+    def price_usd_per_gpu_hour(self) -> float:
+        """The user's price, else the list price of the GPU's data sheet."""
+        return gpu(self.gpu).usd_per_hour if self.usd_per_gpu_hour is None else self.usd_per_gpu_hour
 
 
 def default_knobs(given: Mapping[str, Any], device: GPU) -> dict[str, int]:
@@ -122,26 +220,28 @@ def default_knobs(given: Mapping[str, Any], device: GPU) -> dict[str, int]:
     return {"max_num_seqs": seqs, "max_num_batched_tokens": tokens}
 
 
-def fit_faults(model_name: str, fleet: Fleet, engine: Engine) -> Iterator[tuple[str, str]]:
-    """What stops vLLM from starting the model on this fleet with these knobs."""
+def fit_faults(
+    model_name: str, pool: Pool, engine: Engine, where: str = "fleet", knobs: str = "engine"
+) -> Iterator[tuple[str, str]]:
+    """What stops vLLM from starting the model on these GPUs with these knobs. ``where``, ``knobs``: their keys in the file."""
     shape = model(model_name)
     window = engine.max_model_len or shape.max_context
     if window > shape.max_context:
         yield (
-            "engine.max_model_len",
+            f"{knobs}.max_model_len",
             f"is {window}, more than the {shape.max_context} tokens of {model_name}'s context window; lower it",
         )
         return
     try:
-        blocks = engine.kv_blocks(shape, fleet)
+        blocks = engine.kv_blocks(shape, pool)
     except InputError as error:
         for fault in error.faults:
-            where, _, text = fault.partition(": ")
-            yield (f"fleet.{where}", text) if where in Fleet.model_fields else ("fleet", fault)
+            key, _, text = fault.partition(": ")
+            yield (f"{where}.{key}", text) if key in Pool.model_fields else (where, fault)
         return
     fits = blocks * engine.block_size
     if fits < window and engine.num_gpu_blocks_override is None:
-        key = "engine" if engine.max_model_len is None else "engine.max_model_len"
+        key = knobs if engine.max_model_len is None else f"{knobs}.max_model_len"
         yield (
             key,
             (
@@ -149,3 +249,48 @@ def fit_faults(model_name: str, fleet: Fleet, engine: Engine) -> Iterator[tuple[
                 f"set max_model_len to at most {fits}, or use more GPUs per engine"
             ),
         )
+
+
+def _kind_of_fleet(value: Any) -> str:
+    return LIST if isinstance(value, list | tuple) else Pool.TAG
+
+
+Fleet = Annotated[
+    Annotated[Pool, Tag(Pool.TAG)] | Annotated[Annotated[tuple[Pool, ...], NotEmpty], Tag(LIST)], Discriminator(_kind_of_fleet)
+]
+"""One pool, or a list of them."""
+
+
+class KVTransfer(Part):
+    """How KV gets from prefill to decode engines: every engine has a network interface, over which it sends one request's after the
+    other."""
+
+    bandwidth_bytes_s: Annotated[BytesPerSecond, Field(gt=0)] = Field(
+        50e9, alias="bandwidth", description="of each GPU's network interface; default: one 400 Gb/s NIC per GPU, as in DGX H100"
+    )
+    latency_s: Seconds = Field(1e-3, alias="latency", description="of a transfer, beside its bytes; default: 1ms, an assumption")
+
+
+class Outage(Part):
+    """One failure of one engine."""
+
+    engine: str = Field(min_length=1, description="id of the engine, such as e3")
+    at_s: Seconds = Field(alias="at", description="when it fails, from the start of the run")
+    down_s: Seconds | None = Field(None, alias="for", description="until it starts again; default: for good")
+
+
+class Faults(Part):
+    """Failures of engines, and what becomes of the requests on them."""
+
+    events: tuple[Outage, ...] = Field((), description="failures at given times")
+    mtbf_s: Annotated[Seconds, Field(gt=0)] | None = Field(
+        None, alias="mtbf", description="mean time between failures of each engine, at random times; default: none"
+    )
+    mttr_s: Seconds = Field(120.0, alias="mttr", description="mean time until an engine that failed at random starts again")
+    on_failure: Literal["retry", "fail"] = Field("retry", description="its requests start over on another engine, or fail")
+    retries: Annotated[Count, Field(ge=0)] = Field(3, description="engines that a request may lose before it fails")
+
+    @property
+    def allowed(self) -> int:
+        """How often a request may lose its engine."""
+        return self.retries if self.on_failure == "retry" else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -64,6 +66,12 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
     return params
 
 
+def search_working_directory(name: str) -> None:
+    """Let a policy given as ``module:Class`` lie in the working directory, as while it is written. Installed modules go first."""
+    if ":" in name and not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+
+
 PolicyChoice = Annotated[
     Choice,
     BeforeValidator(lambda value: value if isinstance(value, Choice) else _choice(value)),
@@ -90,7 +98,11 @@ class Policy(Part):
     SHORT: ClassVar = {"enum": list(registry.STACKS)}
 
     router: PolicyChoice = Field(description="chooses an engine for each request")
+    scaler: PolicyChoice | None = Field(None, description="brings engines up and takes them down; default: none")
     batcher: PolicyChoice = Field(description="fills each step of an engine")
+    speculator: PolicyChoice | None = Field(
+        None, description="chooses draft tokens, on engines with `speculative:`; default: vllm, all that there can be"
+    )
 
     model_config = ConfigDict(json_schema_extra=_with_stack)
 
@@ -98,6 +110,11 @@ class Policy(Part):
     def default(cls) -> Policy:
         """The stack that is used when nothing is said."""
         return cls.model_validate(registry.DEFAULT_STACK)
+
+    @property
+    def speculation(self) -> Choice:
+        """The speculator of engines with speculative decoding."""
+        return self.speculator or Choice(name="vllm", params={})
 
     @model_validator(mode="before")
     @classmethod
@@ -109,8 +126,11 @@ class Policy(Part):
         points = {key: choice for key, choice in value.items() if key != "stack" and choice is not None}
         return registry.stack(str(value.get("stack") or registry.DEFAULT_STACK)) | points
 
-    @field_validator("router", "batcher")
+    @field_validator("router", "scaler", "batcher", "speculator")
     @classmethod
-    def _can_be_built(cls, choice: Choice, info: ValidationInfo) -> Choice:
+    def _can_be_built(cls, choice: Choice | None, info: ValidationInfo) -> Choice | None:
+        if choice is None:
+            return None
+        search_working_directory(choice.name)
         registry.build(str(info.field_name), choice.name, choice.params, seed=0)
         return choice

@@ -257,6 +257,7 @@ class Entry(Part):
     requests: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="stop after so many; default: as many as the trace has"
     )
+    model: str | None = Field(None, description="the model asked for; default: the scenario's")
     offline: Switch = Field(False, description="batch work that nobody waits for")
     priority: Count = Field(0, description="under `scheduling_policy: priority`; smaller is served first")
     tier: str | None = Field(None, min_length=1, description="SLO tier; default: the entry's name")

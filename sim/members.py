@@ -1,0 +1,127 @@
+"""The engines of a scenario's pools, built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency
+from policies.protocols import Batcher, Speculator
+from policies.types import EngineState, Role
+from sim.engine import Engine, Listener
+from sim.handover import DecodeScheduler, PrefillScheduler
+from sim.journal import Journal
+from sim.kernel import Kernel
+from sim.limits import VERSIONS, EngineLimits, Speculative
+from sim.noise import StepNoise
+from sim.pipeline import PipelinedEngine
+from sim.prefixcache import ContentTrie
+from sim.scheduler import Scheduler
+from sim.site import Site
+from sim.speculation import Acceptance
+from sim.steptime import StepTime
+from sim.stepwise import StepwiseScheduler
+from traces.hardware import stage_layers
+from traces.scenario import Scenario
+from traces.scenario.fleet import Engine as Knobs
+from traces.scenario.pools import EnginePool
+from traces.workload import Workload
+
+_SCHEDULERS: dict[Role, type[Scheduler]] = {
+    Role.BOTH: Scheduler,
+    Role.PREFILL: PrefillScheduler,
+    Role.DECODE: DecodeScheduler,
+}
+
+
+def build_engines(
+    scenario: Scenario,
+    fingerprints: Sequence[Fingerprint],
+    workload: Workload,
+    kernel: Kernel,
+    journal: Journal,
+    listener: Listener,
+    batcher: Callable[[str], Batcher],
+    speculator: Callable[[str], Speculator],
+) -> list[Engine]:
+    """All engines, pool by pool. ``fingerprints``: one per pool. ``batcher``, ``speculator``: an engine's, by its id."""
+    engines: list[Engine] = []
+    for pool, fingerprint in zip(scenario.pools, fingerprints, strict=True):
+        knobs = pool.engine
+        limits = engine_limits(pool)
+        trie = ContentTrie(workload.block_tokens or knobs.block_size) if knobs.enable_prefix_caching else None
+        truth = StepTime(fingerprint, max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs)
+        belief = FingerprintLatency(fingerprint)
+        asked = scenario.sim.noise
+        sigma, quantiles = (fingerprint.residual, fingerprint.noise) if asked is None else (asked, ())
+        for index in pool.engines:
+            common: dict[str, Any] = {
+                "model": pool.model,
+                "steptime": truth,
+                "latency": belief,
+                "batcher": batcher(f"e{index}"),
+                "noise": StepNoise(scenario.seed, index, sigma, quantiles),
+                "journal": journal,
+                "listener": listener,
+                "leap": scenario.sim.leap,
+                "site": _site(pool),
+            }
+            if limits.overlapped:
+                stepwise = StepwiseScheduler(limits, trie=trie)
+                drafting = _drafting(knobs, scenario.seed, speculator, f"e{index}")
+                layers = stage_layers(pool.shape.layers, limits.pipeline_parallel)
+                engine: Engine = PipelinedEngine(
+                    kernel, index, scheduler=stepwise, layers=[*map(len, layers)], **drafting, **common
+                )
+            else:
+                engine = Engine(kernel, index, scheduler=_SCHEDULERS[pool.role](limits, trie=trie), **common)
+            if pool.parked(index):
+                engine.state = EngineState.PARKED
+            engines.append(engine)
+    return engines
+
+
+def _drafting(knobs: Knobs, seed: int, speculator: Callable[[str], Speculator], engine: str) -> dict[str, Any]:
+    if (speculative := knobs.speculative) is None:
+        return {}
+    return {
+        "speculator": speculator(engine),
+        "acceptance": Acceptance(seed, speculative.acceptance),
+        "draft_s": speculative.draft_time_s,
+    }
+
+
+def engine_limits(pool: EnginePool) -> EngineLimits:
+    """The knobs that bound a step, as the scheduler takes them."""
+    knobs = pool.engine
+    spec = knobs.speculative
+    return EngineLimits(
+        max_num_seqs=knobs.max_num_seqs,
+        max_num_batched_tokens=knobs.max_num_batched_tokens,
+        block_size=knobs.block_size,
+        kv_blocks=pool.kv_blocks,
+        long_prefill_token_threshold=knobs.long_prefill_token_threshold,
+        enable_chunked_prefill=knobs.enable_chunked_prefill,
+        scheduling_policy=knobs.scheduling_policy,
+        watermark=knobs.watermark,
+        scheduler_reserve_full_isl=knobs.scheduler_reserve_full_isl,
+        max_model_len=pool.window,
+        speculative=None if spec is None else Speculative(spec.method, spec.num_speculative_tokens),
+        async_scheduling=knobs.async_scheduling,
+        pipeline_parallel=pool.hardware.pipeline_parallel,
+        ignore_eos=knobs.ignore_eos,
+        vllm_version=VERSIONS[knobs.vllm_version],
+    )
+
+
+def _site(pool: EnginePool) -> Site:
+    return Site(
+        gpu=pool.hardware.gpu,
+        gpus=pool.gpus_per_engine,
+        role=pool.role,
+        tier=pool.hardware.tier,
+        start_up_s=pool.start_up_s,
+        kv_token_bytes=pool.kv_token_bytes,
+        link_bytes_s=pool.link_bytes_s,
+    )
