@@ -1,42 +1,13 @@
-"""A speculator inside an engine, and how draft tokens turn out where no model says so."""
+"""A speculator inside an engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from policies.drafting.acceptance import Acceptance
 from policies.protocols import Speculator
-from policies.streams import Draws
 from policies.types import Drafts, EngineView
 from replay.guard import Guard
-
-_POSITIONS = 1 << 24
-"""Output positions of a request that have draws of their own."""
-
-
-class Acceptance:
-    """Which draft tokens the target accepts. ``rates``: by place in the chain, given that those before were accepted; the last rate
-    holds for all places after it.
-
-    The law, and the draws, of the simulator: whether the token at an output position of a request is accepted does not depend on
-    when it was drafted.
-    """
-
-    def __init__(self, seed: int, rates: Sequence[float]) -> None:
-        self._draw = Draws(seed, "draft-acceptance")
-        self._rates = tuple(rates)
-
-    def chain(self, tokens: int) -> tuple[float, ...]:
-        """The conditional probabilities of a chain of so many draft tokens."""
-        given = self._rates[:tokens]
-        return given + (self._rates[-1],) * (tokens - len(given))
-
-    def accepted(self, request: int, generated: int, drafts: int) -> int:
-        """How many of ``drafts`` tokens are accepted of a request that has ``generated`` so many."""
-        position, last = request * _POSITIONS + generated, len(self._rates) - 1
-        for place in range(drafts):
-            if self._draw(position + place) >= self._rates[min(place, last)]:
-                return place
-        return drafts
 
 
 class Chooser:

@@ -20,13 +20,14 @@ from vllm.v1.core.sched.request_queue import FCFSRequestQueue, create_request_qu
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from policies import registry
+from policies.drafting.acceptance import Acceptance
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, StepShape
 from policies.protocols import Batcher, Speculator
 from policies.types import Role, StepPlan
 from policies.views import NOT_HELD
 from replay.clock import Clock, WallClock
-from replay.drafting import Acceptance, Chooser
+from replay.drafting import Chooser
 from replay.guard import Guard
 from replay.journal import Step
 from replay.planner import Planner

@@ -24,11 +24,11 @@ from vllm.v1.request import Request as VLLMRequest
 from vllm.v1.request import RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
+from policies.drafting.acceptance import Acceptance
 from policies.latency import FingerprintLatency, LatencyModel
 from policies.protocols import Batcher, Speculator
 from policies.types import EngineState, Role
 from replay.clock import Turn, VirtualClock
-from replay.drafting import Acceptance
 from replay.engine import Listener
 from replay.journal import Journal
 from replay.load import Load

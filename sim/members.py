@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from policies.drafting.acceptance import Acceptance
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
 from policies.protocols import Batcher, Speculator
@@ -19,7 +20,6 @@ from sim.pipeline import PipelinedEngine
 from sim.prefixcache import ContentTrie
 from sim.scheduler import Scheduler
 from sim.site import Site
-from sim.speculation import Acceptance
 from sim.steptime import StepTime
 from sim.stepwise import StepwiseScheduler
 from traces.hardware import stage_layers

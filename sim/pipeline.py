@@ -17,6 +17,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from policies.drafting.acceptance import Acceptance
 from policies.latency import StepShape
 from policies.protocols import Speculator
 from policies.types import Drafts
@@ -25,7 +26,6 @@ from sim.engine import IDLE_POLL_S, Engine
 from sim.kernel import STEP_END, STEP_START, Bell
 from sim.noise import CHUNK
 from sim.request import Request
-from sim.speculation import Acceptance
 from sim.stepwise import StepwiseScheduler
 from traces.errors import InputError
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
+from policies.drafting.acceptance import Acceptance
 from policies.types import Drafts, DraftShape, EngineView, Selection, StepPlan
 from policies.views import Engine
-from replay.drafting import Acceptance, Chooser
+from replay.drafting import Chooser
 from replay.guard import Guard
 from replay.planner import Planner
 

@@ -10,6 +10,7 @@ import pytest
 
 from policies.batchers import VLLM
 from policies.curve import Curve
+from policies.drafting.acceptance import Acceptance
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
 from policies.protocols import Speculator
@@ -26,7 +27,6 @@ from sim.load import Load
 from sim.noise import StepNoise
 from sim.pipeline import PipelinedEngine
 from sim.prefixcache import ContentTrie
-from sim.speculation import Acceptance
 from sim.steptime import StepTime
 from sim.stepwise import StepwiseScheduler
 from tests.sim.cluster import Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.speculation import Acceptance
+from policies.drafting.acceptance import Acceptance
 
 
 def test_each_place_in_the_chain_is_accepted_as_often_as_its_rate_says() -> None:
