@@ -147,7 +147,7 @@ class PipelinedEngine(Engine):
     def _plan_batch(self) -> _Planned:
         scheduler = self.scheduler
         plan = self._plan
-        if plan is None or self._planned >= self._plan_expires:
+        if plan is None or (self._planned >= self._plan_expires and (scheduler.running or scheduler.waiting)):
             plan = self._plan = self.batcher.plan(self)
             self._plan_expires = self._planned + plan.valid_steps
         drafted = self._draft() if self._speculator is not None else 0
