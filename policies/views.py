@@ -144,6 +144,22 @@ class Fleet:
         return [engine for engine in self.members if engine.state is EngineState.PARKED]
 
 
+class FrozenRequest:
+    """A request's progress at the moment of observation; all else is read from the request."""
+
+    __slots__ = ("_request", "cached_tokens", "first_token_s", "generated_tokens", "prefilled_tokens")
+
+    def __init__(self, request: RequestView) -> None:
+        self._request = request
+        self.generated_tokens = request.generated_tokens
+        self.prefilled_tokens = request.prefilled_tokens
+        self.cached_tokens = request.cached_tokens
+        self.first_token_s = request.first_token_s
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._request, name)
+
+
 FUTURE = "true_output_tokens"
 """The one fact about the future that a view can hold, and only an oracle's."""
 
@@ -160,10 +176,7 @@ _REQUEST = (
     "generated_tokens",
     "first_token_s",
 )
-_ENGINE = (
-    "id",
-    "model",
-    "role",
+ENGINE_STATE = (
     "state",
     "as_of_s",
     "step",
@@ -177,6 +190,9 @@ _ENGINE = (
     "max_seqs",
     "max_batched_tokens",
 )
+"""What changes of an engine, or bounds it; plain values all."""
+
+_ENGINE = ("id", "model", "role", *ENGINE_STATE)
 _request_values = attrgetter(*_REQUEST)
 _engine_values = attrgetter(*_ENGINE)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policies.types import SLO, EngineView, RequestView, Role
+from policies.views import ENGINE_STATE
 from replay.journal import Step
 from replay.request import Request
 from traces.errors import InputError
@@ -138,25 +139,9 @@ class Seen(NamedTuple):
     first_token_s: float | None
 
 
-_STATE = (
-    "state",
-    "as_of_s",
-    "step",
-    "step_ends_s",
-    "running_count",
-    "waiting_count",
-    "pending_prefill_tokens",
-    "kv_tokens_used",
-    "kv_tokens_capacity",
-    "block_tokens",
-    "max_seqs",
-    "max_batched_tokens",
-)
-
-
 def state_message(view: EngineView) -> bytes:
     """An engine's state, for one datagram."""
-    data = {name: getattr(view, name) for name in _STATE}
+    data = {name: getattr(view, name) for name in ENGINE_STATE}
     running = view.running[:MOST_ROWS]
     rows = {"running": running, "waiting": view.waiting[: MOST_ROWS - len(running)]}
     seen = {name: [_seen(request) for request in requests] for name, requests in rows.items()}

@@ -6,25 +6,10 @@ from collections.abc import Callable, Sequence
 
 from policies.latency import LatencyModel
 from policies.types import EngineState, RequestView, Role
+from policies.views import FrozenRequest
 from sim.engine import Engine
 from sim.kernel import OBSERVE, Bell, Kernel
 from sim.request import Request
-
-
-class FrozenRequest:
-    """A request's progress at the moment of observation; all else is read from the request."""
-
-    __slots__ = ("_request", "cached_tokens", "first_token_s", "generated_tokens", "prefilled_tokens")
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.generated_tokens = request.generated_tokens
-        self.prefilled_tokens = request.prefilled_tokens
-        self.cached_tokens = request.cached_tokens
-        self.first_token_s = request.first_token_s
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._request, name)
 
 
 class ObservedEngine:
