@@ -121,7 +121,7 @@ class _Programme:
         self.low.append(least)
         self.high.append(most)
 
-    def solve(self, cost: Sequence[float], seconds: float) -> list[bool] | None:
+    def solve(self, cost: Sequence[float], nodes: int) -> list[bool] | None:
         """Which binary variables are 1 at the least cost; ``None``: there is no solution."""
         import numpy as np
         from scipy.optimize import Bounds, LinearConstraint, milp
@@ -133,29 +133,29 @@ class _Programme:
             constraints=LinearConstraint(matrix, np.array(self.low), np.array(self.high)),
             integrality=np.ones(len(cost), np.int64),
             bounds=Bounds(0, 1),
-            options={"time_limit": seconds, "mip_rel_gap": 1e-6},
+            options={"node_limit": nodes, "mip_rel_gap": 1e-6},
         )
         return None if result.x is None else [bool(v > 0.5) for v in result.x]
 
 
-def optimum(wishes: Sequence[Wish], devices: Sequence[Device], *, seconds: float = 2.0) -> Optimum:
-    """The best placement of all models at once. ``seconds``: of each programme at most.
+def optimum(wishes: Sequence[Wish], devices: Sequence[Device], *, nodes: int = 100) -> Optimum:
+    """The best placement of all models at once. ``nodes``: of each programme's search tree at most; no clock decides.
 
     Raises:
-        Infeasible: there is none, or none was found in that time.
+        Infeasible: there is none, or none was found in so many.
     """
     options = [option for m, wish in enumerate(wishes) for option in worthwhile(m, wish)]
     bound = None
     for margin in MARGINS:
-        chosen = _choose(options, len(wishes), devices, margin, seconds)
+        chosen = _choose(options, len(wishes), devices, margin, nodes)
         if chosen is None:
             break
         score = sum(option.score for option in chosen)
         bound = score if bound is None else bound
-        seats = _spread(chosen, devices) or _pack(chosen, devices, seconds / len(MARGINS))
+        seats = _spread(chosen, devices) or _pack(chosen, devices, nodes)
         if seats is not None:
             return Optimum(_placed(chosen, seats, devices), score, bound)
-    if bound is not None and (found := _whole(options, len(wishes), devices, seconds)) is not None:
+    if bound is not None and (found := _whole(options, len(wishes), devices, nodes)) is not None:
         chosen, seats = found
         return Optimum(_placed(chosen, seats, devices), sum(option.score for option in chosen), bound)
     raise Infeasible("no placement serves every model within the memory and load of the GPUs")
@@ -168,9 +168,7 @@ def _placed(chosen: Sequence[_Option], seats: Sequence[Sequence[int]], devices: 
     )
 
 
-def _choose(
-    options: Sequence[_Option], models: int, devices: Sequence[Device], margin: float, seconds: float
-) -> list[_Option] | None:
+def _choose(options: Sequence[_Option], models: int, devices: Sequence[Device], margin: float, nodes: int) -> list[_Option] | None:
     """One option per model at the least score, memory and load summed over the GPUs, of which a ``margin`` stays free."""
     programme = _Programme()
     for m in range(models):
@@ -188,7 +186,7 @@ def _choose(
         half = max((d.free_bytes for d in there), default=0.0) / 2e9
         programme.row([(k, float(o.gpus)) for k, o in here if o.gigabytes > half], most=float(len(there)))
         programme.row([(k, float(o.gpus)) for k, o in here if o.load > 0.5], most=float(len(there)))
-    solution = programme.solve([option.score for option in options], seconds)
+    solution = programme.solve([option.score for option in options], nodes)
     return None if solution is None else [option for option, taken in zip(options, solution, strict=True) if taken]
 
 
@@ -212,7 +210,7 @@ def _spread(chosen: Sequence[_Option], devices: Sequence[Device]) -> list[list[i
     return seats
 
 
-def _pack(chosen: Sequence[_Option], devices: Sequence[Device], seconds: float) -> list[list[int]] | None:
+def _pack(chosen: Sequence[_Option], devices: Sequence[Device], nodes: int) -> list[list[int]] | None:
     """The GPUs of every option, or ``None`` where they do not pack."""
     programme = _Programme()
     width = len(devices)
@@ -228,14 +226,14 @@ def _pack(chosen: Sequence[_Option], devices: Sequence[Device], seconds: float) 
         if (one.gpu, one.free_bytes, one.load) == (other.gpu, other.free_bytes, other.load):
             ordered = [(k * width + h, sign * o.gigabytes) for k, o in enumerate(chosen) for h, sign in ((g, 1.0), (g + 1, -1.0))]
             programme.row(ordered, least=0.0)
-    solution = programme.solve([0.0] * (len(chosen) * width), seconds)
+    solution = programme.solve([0.0] * (len(chosen) * width), nodes)
     if solution is None:
         return None
     return [[g for g in range(width) if solution[k * width + g]] for k in range(len(chosen))]
 
 
 def _whole(
-    options: Sequence[_Option], models: int, devices: Sequence[Device], seconds: float
+    options: Sequence[_Option], models: int, devices: Sequence[Device], nodes: int
 ) -> tuple[list[_Option], list[list[int]]] | None:
     """Choice and packing in one programme."""
     programme = _Programme()
@@ -257,7 +255,7 @@ def _whole(
         here = [(first + s, options[k]) for s, (k, h) in enumerate(seats) if h == g]
         programme.row([(s, o.gigabytes) for s, o in here], most=device.free_bytes / 1e9)
         programme.row([(s, o.load) for s, o in here], most=1.0 - device.load)
-    solution = programme.solve([*(o.score for o in options), *(0.0 for _ in seats)], seconds)
+    solution = programme.solve([*(o.score for o in options), *(0.0 for _ in seats)], nodes)
     if solution is None:
         return None
     taken = [k for k in range(first) if solution[k]]
