@@ -145,20 +145,20 @@ def optimum(wishes: Sequence[Wish], devices: Sequence[Device], *, nodes: int = 1
         Infeasible: there is none, or none was found in so many.
     """
     options = [option for m, wish in enumerate(wishes) for option in worthwhile(m, wish)]
-    bound = None
-    for margin in MARGINS:
-        chosen = _choose(options, len(wishes), devices, margin, nodes)
-        if chosen is None:
-            break
-        score = sum(option.score for option in chosen)
-        bound = score if bound is None else bound
-        seats = _spread(chosen, devices) or _pack(chosen, devices, nodes)
-        if seats is not None:
-            return Optimum(_placed(chosen, seats, devices), score, bound)
-    if bound is not None and (found := _whole(options, len(wishes), devices, nodes)) is not None:
-        chosen, seats = found
-        return Optimum(_placed(chosen, seats, devices), sum(option.score for option in chosen), bound)
-    raise Infeasible("no placement serves every model within the memory and load of the GPUs")
+    first = _choose(options, len(wishes), devices, 0.0, nodes)
+    if first is None:
+        raise Infeasible("no placement serves every model within the memory and load of the GPUs")
+    bound = sum(option.score for option in first)
+    others = (_choose(options, len(wishes), devices, margin, nodes) for margin in MARGINS[1:])
+    choices = [first, *(chosen for chosen in others if chosen is not None)]
+    for pack in (_spread, _pack):
+        for chosen in choices:
+            if (seats := pack(chosen, devices)) is not None:
+                return Optimum(_placed(chosen, seats, devices), sum(option.score for option in chosen), bound)
+    if (found := _whole(options, len(wishes), devices, nodes)) is None:
+        raise Infeasible("no placement was found that serves every model within the memory and load of the GPUs")
+    chosen, seats = found
+    return Optimum(_placed(chosen, seats, devices), sum(option.score for option in chosen), bound)
 
 
 def _placed(chosen: Sequence[_Option], seats: Sequence[Sequence[int]], devices: Sequence[Device]) -> tuple[Placed, ...]:
@@ -210,7 +210,7 @@ def _spread(chosen: Sequence[_Option], devices: Sequence[Device]) -> list[list[i
     return seats
 
 
-def _pack(chosen: Sequence[_Option], devices: Sequence[Device], nodes: int) -> list[list[int]] | None:
+def _pack(chosen: Sequence[_Option], devices: Sequence[Device], nodes: int = 100) -> list[list[int]] | None:
     """The GPUs of every option, or ``None`` where they do not pack."""
     programme = _Programme()
     width = len(devices)
