@@ -1,0 +1,90 @@
+"""The cheapest fleet for a workload: what is asked, where the search looks, and what it finds."""
+
+import pytest
+
+from sim.plan import Question, demand_of, deployed, plan, shortlist
+from traces.candidates import candidates
+from traces.errors import InputError
+from traces.scenario import load_scenario
+
+SCENARIO = """
+model: llama-3.1-8b
+fleet: {gpu: h200, gpus: 1}
+workload:
+  - name: chat
+    rate: 30/s
+    trace: {prompt_tokens: 800, output_tokens: 100}
+    slo_mix:
+      - {share: 5%, tier: gold, slo: {ttft: 200ms, tpot: 8ms}}
+      - {share: 95%, tier: rest, slo: {ttft: 1s, tpot: 25ms}}
+duration: 20s
+warmup: 2s
+drain: 20s
+seed: 3
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    file = tmp_path / "chat.yaml"
+    file.write_text(SCENARIO)
+    return file
+
+
+def test_the_objective_that_decides_leaves_out_whom_the_goal_does_not_need(scenario):
+    loaded = load_scenario(scenario)
+    assert demand_of(loaded, 0.9).slo.tpot_s == pytest.approx(0.025)  # the strict 5 % may miss theirs
+    assert demand_of(loaded, 0.99).slo.tpot_s == pytest.approx(0.008)
+
+
+def test_the_demand_is_the_workloads_mean(scenario):
+    demand = demand_of(load_scenario(scenario), 0.9)
+    assert (demand.prompt_tokens, demand.output_tokens) == (800, 100)
+    assert demand.rate_per_s == pytest.approx(30, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{name: c, load: {concurrency: 4}, requests: 50, trace: {prompt_tokens: 8, output_tokens: 8}, slo: {tpot: 1s}}", "rate"),
+        ("{name: c, rate: 5/s, trace: {prompt_tokens: 8, output_tokens: 8}}", "objective"),
+    ],
+)
+def test_a_workload_without_rate_or_objective_is_refused(tmp_path, entry, said):
+    file = tmp_path / "other.yaml"
+    file.write_text(f"model: llama-3.1-8b\nfleet: {{gpu: h200, gpus: 1}}\nworkload: [{entry}]\nduration: 20s\n")
+    with pytest.raises(InputError, match=said):
+        demand_of(load_scenario(file), 0.9)
+
+
+def test_the_shortlist_has_the_best_of_each_gpu_type_before_second_choices(scenario):
+    demand = demand_of(load_scenario(scenario), 0.9)
+    question = Question({"h200": 8, "h100": 8, "a100": 8}, most=3)
+    chosen = shortlist(candidates(demand, question.gpus, within_inventory=False), question)
+    assert {c.configuration.gpu for c in chosen} == {"h200", "h100", "a100"}
+    assert [c.usd_per_hour for c in chosen] == sorted(c.usd_per_hour for c in chosen)
+
+
+def test_the_fewest_engines_that_hold_are_found_and_half_of_them_do_not_do(scenario):
+    question = Question({"a100": 8}, precisions={"bf16": ("bf16",)}, most=1, seeds=2)
+    found = plan(scenario, question, jobs=1)
+    best = found.alternatives[0]
+    assert best.engines is not None
+    assert best.engines > 1
+    assert best.usd_per_hour == pytest.approx(best.gpus * 1.5)
+    assert best.found["attainment"].value >= 0.85
+    half = Question({"a100": best.engines // 2}, precisions=question.precisions, most=1, seeds=2)
+    assert plan(scenario, half, jobs=1).alternatives[0].engines is None
+
+
+def test_what_cannot_be_met_by_any_number_of_gpus_is_said(scenario):
+    with pytest.raises(InputError, match="can meet the objectives at all"):
+        plan(scenario, Question({"a100": 8}), sets=("workload.chat.slo_mix=[{share: 100%, tier: t, slo: {tpot: 100us}}]",), jobs=1)
+
+
+def test_a_candidate_takes_the_fleets_place(scenario):
+    demand = demand_of(load_scenario(scenario), 0.9)
+    offered = candidates(demand, {"h100": 8}, precisions={"fp8": ("fp8",)})
+    wide = next(c for c in offered if c.configuration.tensor_parallel == 2)
+    fleet = load_scenario(scenario, deployed(wide)).fleet
+    assert (fleet.gpu, fleet.tensor_parallel, fleet.precision, fleet.kv_precision, fleet.engines) == ("h100", 2, "fp8", "fp8", 1)
