@@ -52,12 +52,21 @@ def run(
 
 @click.command()
 @click.argument("record", type=FILE)
-@click.option("--out", type=FILE, help="Where to write the page.  [default: report.html in the record]")
+@click.option("--out", type=FILE, help="Where to write it.  [default: report.html, or timeline.json.gz, in the record]")
+@click.option("--timeline", is_flag=True, help="Write a timeline for ui.perfetto.dev in place of the page.")
+@click.option("--window", metavar="FROM..TO", help="Of the timeline, such as 30s..40s.  [default: all of the run]")
 @guarded
-def report(record: Path, out: Path | None) -> None:
-    """Write a run record as one self-contained HTML page."""
-    from figures.report import write_report
+def report(record: Path, out: Path | None, timeline: bool, window: str | None) -> None:
+    """Write a run record as one self-contained HTML page, or as a timeline of engines, requests and decisions."""
     from traces.record import Record
+
+    if timeline:
+        from figures.timeline import parse_window, write_timeline
+
+        part = None if window is None else parse_window(window)
+        click.echo(write_timeline(Record.read(record), out or record / "timeline.json.gz", part))
+        return
+    from figures.report import write_report
 
     path = out or record / "report.html"
     write_report(Record.read(record), path)
