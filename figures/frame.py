@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from figures import reproduction
 from figures.paper import PRINT_DPI, paper_rc
 from figures.reproduction import Expectation, Row
-from figures.runner import Highest, Noting, Runner, Sweep
+from figures.runner import Noting, Runner
 from figures.style import LIGHT, Theme
 from figures.units import limit
 from traces.errors import InputError
@@ -96,7 +96,7 @@ def produce(figure: Figure, runner: Runner, folder: Path, theme: Theme = LIGHT) 
     noting = Noting(runner)
     frame = figure.data(noting)
     rows = [expectation.row(frame) for expectation in figure.expected]
-    facts = provenance(noting.asked, quick=runner.quick)
+    facts = provenance(noting, quick=runner.quick)
     caption = f"{figure.title}. {figure.caption} {facts['sentence']}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,19 +150,21 @@ def drawn(figure: Figure, frame: DataFrame, theme: Theme = LIGHT) -> Any:
 # --- what was run -----------------------------------------------------------------------------------------------------
 
 
-def provenance(asked: Sequence[Sweep | Highest], *, quick: bool) -> dict[str, Any]:
+def provenance(noted: Noting, *, quick: bool) -> dict[str, Any]:
     """What a figure's data rest on, as facts and as the sentences that end its caption."""
+    from sim.manifest import decisive
     from traces.fingerprints import pool_fingerprint
     from traces.hashes import hash_code, hash_config
     from traces.scenario import load_scenario
 
-    seeds = sorted({seed for one in asked for seed in one.seeds})
+    asked = noted.asked
+    seeds = sorted({seed for one in asked for seed in one.seeds} | set(noted.seeds))
     scenarios: dict[str, dict[str, Any]] = {}
     fingerprints: dict[str, dict[str, str]] = {}
     sentences = []
     for one in asked:
         scenario = load_scenario(one.scenario, one.sets)
-        config = hash_config(scenario.resolved())
+        config = hash_config(decisive(scenario.resolved()))
         if config in scenarios:
             scenarios[config]["varied"] = list(dict.fromkeys([*scenarios[config]["varied"], *one.varied]))
             continue
@@ -178,7 +180,9 @@ def provenance(asked: Sequence[Sweep | Highest], *, quick: bool) -> dict[str, An
         fingerprints[fingerprint.name] = known
         sentences.append(f"Simulated: {_ran(scenario)} (scenario {scenario.name}, hash {config}).")
     sentences += [f"Step times: fingerprint {known['name']}, {_origin(known)}." for known in fingerprints.values()]
-    sentences.append(f"Seeds {_list(seeds)}.")
+    sentences += dict.fromkeys(noted.sentences)
+    if seeds:
+        sentences.append(f"Seeds {_list(seeds)}.")
     if quick:
         sentences.append("Quick setting: fewer and shorter runs; not for quoting.")
     return {

@@ -17,6 +17,40 @@ if TYPE_CHECKING:
 _FIGURES: Mapping[str, str] = {
     "router-attainment": "figures.baselines.routers:RouterAttainment",
     "budget-pareto": "figures.baselines.budgets:BudgetPareto",
+    "polyserve-azure-conv": "figures.polyserve.rates:AzureConversations",
+    "polyserve-azure-code": "figures.polyserve.rates:AzureCode",
+    "polyserve-mooncake-conv": "figures.polyserve.rates:MooncakeConversations",
+    "polyserve-servegen": "figures.polyserve.rates:ServeGen",
+    "polyserve-uniform-512-512": "figures.polyserve.rates:UniformShort",
+    "polyserve-uniform-4096-1024": "figures.polyserve.rates:UniformLong",
+    "polyserve-tiers": "figures.polyserve.tiers:Tiers",
+    "polyserve-cost": "figures.polyserve.cost:Cost",
+    "polyserve-scale": "figures.polyserve.scale:Scale",
+    "polyserve-inversion": "figures.polyserve.inversion:Inversion",
+    "polyserve-mixing": "figures.polyserve.mixing:Mixing",
+    "polyserve-small-fleet": "figures.polyserve.small:Small",
+    "adaserve-rates": "figures.adaserve.load:Rates",
+    "adaserve-urgency": "figures.adaserve.load:Urgency",
+    "adaserve-objectives": "figures.adaserve.load:Objectives",
+    "adaserve-accepted": "figures.adaserve.accepted:Accepted",
+    "adaserve-bursts": "figures.adaserve.bursts:Bursts",
+    "adaserve-time": "figures.adaserve.time:StepTime",
+    "adaserve-ablations": "figures.adaserve.ablations:Ablations",
+    "hygen-tolerance": "figures.hygen.tolerance:Tolerances",
+    "hygen-variants": "figures.hygen.variants:Variants",
+    "hygen-objectives": "figures.hygen.objectives:Objectives",
+    "hygen-predictor": "figures.hygen.predictor:PredictorScatter",
+    "hygen-order": "figures.hygen.order:Order",
+    "iserve-configurations": "figures.iserve.configurations:Configurations",
+    "iserve-attainment": "figures.iserve.attainment:Attainment",
+    "iserve-sets": "figures.iserve.sets:Sets",
+    "iserve-placement": "figures.iserve.placing:Placing",
+    "scoot-throughput": "figures.scoot.curves:Throughput",
+    "scoot-hypervolume": "figures.scoot.curves:Latencies",
+    "scoot-invalid": "figures.scoot.crashes:Invalid",
+    "scoot-parallel": "figures.scoot.degrees:Parallel",
+    "scoot-services": "figures.scoot.services_view:Relative",
+    "scoot-knobs": "figures.scoot.services_view:Importance",
 }
 
 EVERY = "all"
@@ -31,6 +65,14 @@ def names() -> list[str]:
     return list(_FIGURES)
 
 
+def groups() -> dict[str, list[str]]:
+    """The papers' names → their figures: a package of ``figures`` is a group."""
+    found: dict[str, list[str]] = {}
+    for name, place in _FIGURES.items():
+        found.setdefault(place.split(".")[1], []).append(name)
+    return found
+
+
 def figure(name: str) -> Figure:
     """The figure of that name.
 
@@ -40,8 +82,8 @@ def figure(name: str) -> Figure:
     if name not in _FIGURES:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, _FIGURES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_FIGURES)}, or say {EVERY}"
+        near = get_close_matches(name, [*_FIGURES, *groups()], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(groups())}, or say {EVERY}"
         raise InputError(f"figure {name}: there is none; {hint}")
     module, _, attribute = _FIGURES[name].partition(":")
     made: Figure = getattr(import_module(module), attribute)()
@@ -49,14 +91,16 @@ def figure(name: str) -> Figure:
 
 
 def chosen(words: Sequence[str]) -> list[Figure]:
-    """The figures that the words name, each once; ``all`` among them means all.
+    """The figures that the words name, each once: a figure's name, a group's for all of its figures, or ``all``.
 
     Raises:
         InputError: one of them names none; one line for each.
     """
     found: list[Figure] = []
     faults: list[str] = []
-    for word in dict.fromkeys(names() if EVERY in words else words):
+    group = groups()
+    asked = names() if EVERY in words else [name for word in words for name in group.get(word, [word])]
+    for word in dict.fromkeys(asked):
         try:
             found.append(figure(word))
         except InputError as error:
@@ -87,10 +131,14 @@ def print_listing(console: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for made in map(figure, names()):
-        table.add_row(Text(made.name), Text(made.title))
+    for group, members in groups().items():
+        table.add_row(Text(group, style="dim"), "")
+        for made in map(figure, members):
+            table.add_row(Text(f"  {made.name}"), Text(made.title))
     console.print(table)
-    console.print("\ntwinserve figures NAME… makes them, twinserve figures all makes every one.", style="dim", highlight=False)
+    console.print(
+        "\ntwinserve figures NAME… makes them, a group's name all of its figures, all every one.", style="dim", highlight=False
+    )
 
 
 def print_produced(made: Produced, console: Console) -> None:

@@ -105,7 +105,8 @@ def where_it_ran(manifest: Mapping[str, Any]) -> str:
     mode, choice = manifest.get("mode"), manifest["scenario"].get("replay", {})
     if mode == "virtual":
         return "vLLM's scheduler in virtual time"
-    stand_ins = {"a CPU": manifest.get("device") == "cpu", "a tiny model": choice.get("shape") == "tiny"}
+    size = choice.get("shape", "full")
+    stand_ins = {"a CPU": manifest.get("device") == "cpu", f"a {size} model": size != "full"}
     found = [name for name, holds in stand_ins.items() if holds]
     if mode == "attached" or not found:
         return "measured on vLLM"

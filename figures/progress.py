@@ -87,3 +87,24 @@ class DownloadProgress(_Line):
         if self._due():
             whole = f" of {total / 1e6:,.0f} MB · {done / total:.0%}" if total else " MB"
             self._show(f"{done / 1e6:,.0f}{whole}")
+
+
+class TrialProgress(_Line):
+    """Of a study: trials done, how many failed, the best so far and the time left."""
+
+    def __init__(self, trials: int, maximise: bool, *, enabled: bool = True) -> None:
+        super().__init__(enabled=enabled)
+        self._trials, self._maximise = trials, maximise
+        self._ran = self._failed = 0
+        self._best: float | None = None
+
+    def watch(self, number: int, value: float | None) -> None:
+        """Take note of a trial, whose first objective is ``value``; ``None`` = it did not survive."""
+        self._ran += 1
+        self._failed += value is None
+        if value is not None and (self._best is None or (value > self._best) == self._maximise):
+            self._best = value
+        if self._enabled:
+            left = (self._trials - number - 1) * (time.monotonic() - self._began) / self._ran
+            best = "–" if self._best is None else f"{self._best:.4g}"
+            self._show(f"{number + 1} of {self._trials} trials · best {best} · {self._failed} did not survive · ETA {left:.0f} s")

@@ -27,7 +27,10 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Asks for ``metrics`` at every combination of the axes' values, for every seed. ``sets``: overrides of all runs."""
+    """Asks for ``metrics`` at every combination of the axes' values, for every seed. ``sets``: overrides of all runs.
+
+    A metric is of all requests, or of a tier's: ``attainment@chat``.
+    """
 
     scenario: Path
     axes: Axes
@@ -78,6 +81,10 @@ class Runner(Protocol):
 
     def highest(self, asked: Highest) -> DataFrame: ...
 
+    def rest_on(self, sentence: str, seeds: Sequence[int] = ()) -> None:
+        """Says what a figure's data rest on beside runs of scenarios: a closed form, another world, a table; for its caption."""
+        ...
+
 
 @dataclass
 class Noting:
@@ -85,6 +92,8 @@ class Noting:
 
     runner: Runner
     asked: list[Sweep | Highest] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
 
     @property
     def quick(self) -> bool:
@@ -97,6 +106,10 @@ class Noting:
     def highest(self, asked: Highest) -> DataFrame:
         self.asked.append(asked)
         return self.runner.highest(asked)
+
+    def rest_on(self, sentence: str, seeds: Sequence[int] = ()) -> None:
+        self.sentences.append(sentence)
+        self.seeds.extend(seeds)
 
 
 class SweepRunner:
@@ -114,8 +127,11 @@ class SweepRunner:
         """Whether figures should ask for little."""
         return self._quick
 
+    def rest_on(self, sentence: str, seeds: Sequence[int] = ()) -> None:
+        """Nothing to do: whoever notes it (``Noting``) tells it."""
+
     def sweep(self, asked: Sweep) -> DataFrame:
-        """What is asked for, of all requests together.
+        """What is asked for, of all requests together or of tiers.
 
         Raises:
             InputError: a run failed.
@@ -129,7 +145,8 @@ class SweepRunner:
         if result.faults:
             raise InputError(*result.faults)
         frame = result.frame()
-        kept = frame[(frame["group"] == "all") & frame["metric"].isin(asked.metrics)]
+        named = frame["metric"].where(frame["group"] == "all", frame["metric"] + "@" + frame["group"])
+        kept = frame.assign(metric=named)[named.isin(asked.metrics)]
         return kept[[*asked.axes, *COLUMNS]].reset_index(drop=True)
 
     def highest(self, asked: Highest) -> DataFrame:

@@ -19,6 +19,7 @@ from policies.types import (
     Change,
     Drafts,
     DraftShape,
+    DraftView,
     EngineView,
     FleetView,
     Hold,
@@ -28,6 +29,7 @@ from policies.types import (
     Scale,
     Selection,
     StepPlan,
+    StepView,
 )
 
 
@@ -194,6 +196,7 @@ def plan_data(plan: StepPlan) -> dict[str, Any]:
         "caps": None if plan.caps is None else {str(id): tokens for id, tokens in plan.caps.items()},
         "preempt": list(plan.preempt),
         "valid_steps": "inf" if steps == math.inf else steps,
+        **({} if plan.admit is None else {"admit": list(plan.admit)}),
     }
 
 
@@ -204,8 +207,26 @@ def speculation_data(decision: DraftShape | Selection) -> dict[str, Any]:
         "decision": type(decision).__name__,
         "reason": decision.reason,
         "tokens": _by_id(tokens) if isinstance(tokens, Mapping) else tokens,
-        **({"per_request": _by_id(decision.per_request)} if isinstance(decision, DraftShape) else {}),
+        **(_shape_data(decision) if isinstance(decision, DraftShape) else _nodes_data(decision)),
     }
+
+
+def _shape_data(shape: DraftShape) -> dict[str, Any]:
+    width = {} if shape.width == 1 else {"width": shape.width}
+    return {"per_request": _by_id(shape.per_request), **width}
+
+
+def _nodes_data(selection: Selection) -> dict[str, Any]:
+    nodes = selection.nodes
+    return {} if nodes is None else {"nodes": {str(id): list(chosen) for id, chosen in nodes.items()}}
+
+
+def drafts_data(drafts: Drafts) -> dict[str, Any]:
+    """What a selection was made from, as JSON-able data."""
+    data: dict[str, Any] = {"drafts": {str(id): list(chain) for id, chain in drafts.chains.items()}}
+    if drafts.trees is not None:
+        data["trees"] = {str(id): [list(tree.parents), list(tree.given)] for id, tree in drafts.trees.items()}
+    return data
 
 
 def _by_id(tokens: Mapping[int, int] | None) -> dict[str, int] | None:
@@ -254,7 +275,7 @@ class _FullBatcher:
         self._batcher = batcher
         self._log = log
 
-    def plan(self, engine: EngineView) -> StepPlan:
+    def plan(self, engine: StepView) -> StepPlan:
         seen, log = NotedEngine(engine), self._log
         plan = self._batcher.plan(seen)
         log.add({"point": "batcher", "engine": self._engine, **plan_data(plan), "now_s": engine.now_s, "view": log.engine(seen)})
@@ -269,21 +290,22 @@ class _FullSpeculator:
         self._speculator = speculator
         self._log = log
 
-    def shape(self, engine: EngineView) -> DraftShape:
+    def shape(self, engine: DraftView) -> DraftShape:
         seen = NotedEngine(engine)
         shape = self._speculator.shape(seen)
         self._note(shape, seen, {})
         return shape
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         seen = NotedEngine(engine)
         selection = self._speculator.select(seen, drafts)
-        self._note(selection, seen, {"drafts": {str(id): list(chain) for id, chain in drafts.chains.items()}})
+        self._note(selection, seen, drafts_data(drafts))
         return selection
 
     def _note(self, decision: DraftShape | Selection, seen: NotedEngine, more: Mapping[str, Any]) -> None:
         entry = {"point": "speculator", "engine": self._engine, **speculation_data(decision), "now_s": seen.now_s, **more}
-        self._log.add({**entry, "view": self._log.engine(seen)})
+        view = {**self._log.engine(seen), "draft_s": seen.draft_s, "token_budget": seen.token_budget}
+        self._log.add({**entry, "view": view})
 
 
 class _Routed:
@@ -319,7 +341,7 @@ class _Batched:
         self._batcher = batcher
         self._note = note
 
-    def plan(self, engine: EngineView) -> StepPlan:
+    def plan(self, engine: StepView) -> StepPlan:
         plan = self._batcher.plan(engine)
         self._note(engine, plan)
         return plan
@@ -332,12 +354,12 @@ class _Speculated:
         self._speculator = speculator
         self._note = note
 
-    def shape(self, engine: EngineView) -> DraftShape:
+    def shape(self, engine: DraftView) -> DraftShape:
         shape = self._speculator.shape(engine)
         self._note(engine, shape)
         return shape
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         selection = self._speculator.select(engine, drafts)
         self._note(engine, selection)
         return selection

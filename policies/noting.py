@@ -41,28 +41,42 @@ class NotedRequest:
         return data
 
 
-class NotedEngine:
-    """An ``EngineView`` that notes which of its sequences were read, and whether its latency model was."""
+_SEQUENCES = ("running", "waiting", "arrived")
 
-    __slots__ = ("_latency", "_running", "_view", "_waiting")
+
+class NotedEngine:
+    """A ``StepView`` that notes which of its sequences were read, and whether its latency model was."""
+
+    __slots__ = ("_departed", "_latency", "_read", "_view")
 
     def __init__(self, view: EngineView) -> None:
-        self._view = view
-        self._running: list[NotedRequest] | None = None
-        self._waiting: list[NotedRequest] | None = None
+        self._view: Any = view
+        self._read: dict[str, list[NotedRequest]] = {}
+        self._departed: list[int] | None = None
         self._latency: LatencyModel | None = None
 
     @property
     def running(self) -> Sequence[RequestView]:
-        if self._running is None:
-            self._running = list(map(NotedRequest, self._view.running))
-        return self._running
+        return self._noted("running")
 
     @property
     def waiting(self) -> Sequence[RequestView]:
-        if self._waiting is None:
-            self._waiting = list(map(NotedRequest, self._view.waiting))
-        return self._waiting
+        return self._noted("waiting")
+
+    @property
+    def arrived(self) -> Sequence[RequestView]:
+        return self._noted("arrived")
+
+    @property
+    def departed(self) -> Sequence[int]:
+        if self._departed is None:
+            self._departed = list(self._view.departed)
+        return self._departed
+
+    def _noted(self, name: str) -> Sequence[RequestView]:
+        if name not in self._read:
+            self._read[name] = list(map(NotedRequest, getattr(self._view, name)))
+        return self._read[name]
 
     @property
     def latency(self) -> LatencyModel:
@@ -80,10 +94,11 @@ class NotedEngine:
     def data(self) -> dict[str, Any]:
         """``engine_data``, with the sequences that were read."""
         data = engine_data(self._view)
-        if self._running is not None:
-            data["running"] = [request.data() for request in self._running]
-        if self._waiting is not None:
-            data["waiting"] = [request.data() for request in self._waiting]
+        for name in _SEQUENCES:
+            if name in self._read:
+                data[name] = [request.data() for request in self._read[name]]
+        if self._departed is not None:
+            data["departed"] = self._departed
         return data
 
 

@@ -16,13 +16,14 @@ from policies.types import (
     Deployment,
     Drafts,
     DraftShape,
-    EngineView,
+    DraftView,
     FleetView,
     RequestView,
     Routing,
     Scale,
     Selection,
     StepPlan,
+    StepView,
 )
 
 
@@ -40,7 +41,7 @@ class Router(Protocol):
 class Batcher(Protocol):
     """Called by an engine before a step, unless its last plan still stands (``StepPlan.valid_steps``)."""
 
-    def plan(self, engine: EngineView) -> StepPlan: ...
+    def plan(self, engine: StepView) -> StepPlan: ...
 
 
 @runtime_checkable
@@ -48,12 +49,13 @@ class Speculator(Protocol):
     """Called by an engine with speculative decoding before every step in which requests decode: first for what is drafted, then
     for what of it is verified.
 
+    An engine cuts what it cannot draft: chains longer than its own, and trees where it verifies chains alone, as vLLM does.
     Where steps are planned before the last one's tokens are known (asynchronous scheduling), there are no drafts to select from
     yet: ``select`` is not called, and the whole of every chain is verified.
     """
 
-    def shape(self, engine: EngineView) -> DraftShape: ...
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection: ...
+    def shape(self, engine: DraftView) -> DraftShape: ...
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection: ...
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from policies import registry
 from policies.decisionlog import plan_data, routing_data, scale_data, speculation_data
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, LatencyModel
-from policies.types import Drafts, Inventory
+from policies.types import Drafts, Inventory, Tree
 from policies.views import NOT_HELD, Engine, Fleet, Request
 
 _KEPT = 10
@@ -68,6 +68,10 @@ def redecide(log: Iterable[Mapping[str, Any]], build: Callable[[str], Any]) -> R
     decisions = differ = 0
     for entry in log:
         point = entry["point"]
+        if point == "restart":  # the engine's process is a new one, and so were its policies
+            policies.pop(entry["engine"], None)
+            policies.pop(f"{entry['engine']} speculator", None)
+            continue
         if point == "latency":
             if entry["fingerprint"] is not None:
                 models[entry["latency"]] = FingerprintLatency(Fingerprint.from_dict(entry["fingerprint"]))
@@ -148,8 +152,14 @@ def _speculate(speculator: Any, entry: Mapping[str, Any], models: Mapping[int, L
     view = _engine(entry["view"], entry["now_s"], models)
     if entry["decision"] == "DraftShape":
         return speculation_data(speculator.shape(view))
-    drafts = Drafts({int(id): tuple(chain) for id, chain in entry["drafts"].items()})
-    return speculation_data(speculator.select(view, drafts))
+    return speculation_data(speculator.select(view, _drafts(entry)))
+
+
+def _drafts(entry: Mapping[str, Any]) -> Drafts:
+    chains = {int(id): tuple(chain) for id, chain in entry["drafts"].items()}
+    if "trees" not in entry:
+        return Drafts(chains)
+    return Drafts(chains, {int(id): Tree(tuple(parents), tuple(given)) for id, (parents, given) in entry["trees"].items()})
 
 
 def _engine(data: Mapping[str, Any], now_s: float, models: Mapping[int, LatencyModel]) -> Engine:
@@ -159,8 +169,8 @@ def _engine(data: Mapping[str, Any], now_s: float, models: Mapping[int, LatencyM
 _DECISION: Mapping[str, Sequence[str]] = {
     "router": ("decision", "reason", "engine", "scores", "queue"),
     "scaler": ("decision", "reason", "changes", "next_at_s", "on_hold"),
-    "batcher": ("decision", "reason", "token_budget", "order", "caps", "preempt", "valid_steps"),
-    "speculator": ("decision", "reason", "tokens", "per_request"),
+    "batcher": ("decision", "reason", "token_budget", "order", "caps", "preempt", "valid_steps", "admit"),
+    "speculator": ("decision", "reason", "tokens", "per_request", "width", "nodes"),
 }
 _DECIDE: Mapping[str, Callable[[Any, Mapping[str, Any], Mapping[int, LatencyModel]], dict[str, Any]]] = {
     "router": _route,

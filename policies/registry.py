@@ -34,7 +34,9 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "least-loaded": "policies.routers:LeastLoaded",
         "power-of-two": "policies.routers:PowerOfTwo",
         "join-shortest-queue": "policies.routers:JoinShortestQueue",
+        "llumnix": "policies.polyserve.baselines:Llumnix",
         "lmetric": "policies.routers:LMetric",
+        "minimal": "policies.polyserve.baselines:Minimal",
         "polyserve": "policies.polyserve.router:PolyServe",
         "prefix-affinity": "policies.routers:PrefixAffinity",
         "vllm": "policies.routers:VLLM",
@@ -43,11 +45,17 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "none": "policies.scalers:Fixed",
         "target-load": "policies.scalers:TargetLoad",
         "polyserve": "policies.polyserve.scaler:PolyServe",
+        "polyserve-fixed": "policies.polyserve.fixed:Fixed",
     },
     "batcher": {
         "vllm": "policies.batchers:VLLM",
         "sarathi": "policies.batchers:Sarathi",
+        "prefill-first": "policies.batchers:PrefillFirst",
         "polyserve": "policies.polyserve.batcher:PolyServe",
+        "qoserve": "policies.polyserve.qoserve:QoServe",
+        "hygen": "policies.hygen.batcher:HyGen",
+        "hygen-star": "policies.hygen.baselines:HyGenStar",
+        "sarathi-plus": "policies.hygen.baselines:SarathiPlus",
     },
     "speculator": {
         "vllm": "policies.speculators:VLLM",
@@ -65,7 +73,15 @@ METHOD: Mapping[str, str] = {"router": "route", "scaler": "scale", "batcher": "p
 _STACKS: Mapping[str, Mapping[str, str]] = {
     "vllm": {"router": "vllm", "batcher": "vllm"},
     "sarathi": {"router": "vllm", "batcher": "sarathi"},
+    "hygen": {"router": "vllm", "batcher": "hygen"},
     "polyserve": {"router": "polyserve", "scaler": "polyserve", "batcher": "polyserve"},
+    "polyserve-fixed": {"router": "polyserve", "scaler": "polyserve-fixed", "batcher": "polyserve"},
+    "pd-random": {"router": "random", "batcher": "vllm"},
+    "pd-minimal": {"router": "minimal", "batcher": "vllm"},
+    "co-random": {"router": "random", "batcher": "polyserve"},
+    "co-minimal": {"router": "minimal", "batcher": "polyserve"},
+    "co-chunk": {"router": "minimal", "batcher": "sarathi"},
+    "qoserve": {"router": "minimal", "batcher": "qoserve"},
 }
 
 POINTS: tuple[str, ...] = tuple(_BUILT_IN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.types import Drafts, DraftShape, EngineView, Selection
+from policies.types import Drafts, DraftShape, DraftView, Selection
 
 _ALL = Selection(reason="all of every chain")
 
@@ -15,10 +15,10 @@ class VLLM:
 
     __slots__ = ()
 
-    def shape(self, engine: EngineView) -> DraftShape:
+    def shape(self, engine: DraftView) -> DraftShape:
         return DraftShape(reason="the engine's own number")
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         return _ALL
 
 
@@ -38,10 +38,10 @@ class FixedK:
             raise ValueError(f"k is {k}; draft at least 1 token, or choose the speculator `none`")
         self._shape = DraftShape(k, reason="a fixed number")
 
-    def shape(self, engine: EngineView) -> DraftShape:
+    def shape(self, engine: DraftView) -> DraftShape:
         return self._shape
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         return _ALL
 
 
@@ -50,8 +50,8 @@ class Off:
 
     __slots__ = ()
 
-    def shape(self, engine: EngineView) -> DraftShape:
+    def shape(self, engine: DraftView) -> DraftShape:
         return DraftShape(0, reason="no speculation")
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         return _ALL

@@ -84,6 +84,12 @@ class RequestView(Protocol):
     @property
     def first_token_s(self) -> float | None: ...
     @property
+    def drafted_tokens(self) -> int:
+        """Draft tokens verified so far; ``accepted_tokens``: those of them that the model accepted."""
+
+    @property
+    def accepted_tokens(self) -> int: ...
+    @property
     def prefix_blocks(self) -> Sequence[int]:
         """Content hashes of the prompt's blocks from the start on, as far as the workload tells; equal ids, equal content."""
 
@@ -146,6 +152,34 @@ class EngineView(Protocol):
     @property
     def latency(self) -> LatencyModel:
         """What is *believed* about this engine's step time."""
+
+
+class StepView(EngineView, Protocol):
+    """An engine before a step, as its own batcher sees it: with what has changed in ``waiting`` since the batcher's last plan.
+
+    A batcher that keeps queues of its own first drops ``departed`` from them, then adds ``arrived``; a request can be in both.
+    It never has to look through a long ``waiting``.
+    """
+
+    @property
+    def arrived(self) -> Sequence[RequestView]:
+        """Requests that have joined ``waiting`` and are there now, preempted ones included, in the order in which they joined."""
+
+    @property
+    def departed(self) -> Sequence[int]:
+        """Ids of requests that have left ``waiting``, ascending: admitted, aborted, completed by a step under way, or lost."""
+
+
+class DraftView(EngineView, Protocol):
+    """An engine before a step, as its own speculator sees it."""
+
+    @property
+    def draft_s(self) -> float:
+        """Believed seconds of one pass of the drafter, which gives every request of the step one more layer of draft tokens."""
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens in the step at most, by the batcher's plan: what decodes and drafts leave of it goes to prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +280,11 @@ class StepPlan:
 
     ``token_budget``: tokens in the step at most. ``order``: request ids in the order in which they are offered the budget,
     ``None`` = the engine's own (running by admission, then waiting by arrival). ``caps``: tokens at most per request id; 0 = sits
-    out and keeps its KV. ``preempt``: ids to preempt before the step. ``valid_steps``: for how many steps the plan stands while no
-    request arrives, finishes or changes phase (1 = ask every step, ``inf`` = steady).
+    out and keeps its KV. ``preempt``: ids to preempt before the step. ``admit``: ids of the waiting requests that may be admitted,
+    looked at in this order as if no other one waited; ``None`` = all, in the queue's order, ``()`` = no one. Beside it ``order``
+    sorts the running requests alone. Requests whose KV another engine has sent are not for ``admit`` to keep out.
+    ``valid_steps``: for how many steps the plan stands while no request arrives, finishes or changes phase (1 = ask every step,
+    ``inf`` = steady).
     """
 
     token_budget: int
@@ -256,40 +293,56 @@ class StepPlan:
     preempt: Sequence[int] = ()
     valid_steps: float = math.inf
     reason: str = ""
+    admit: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DraftShape:
-    """How far the drafter looks ahead in the next step: a chain of draft tokens per decoding request.
+    """How far the drafter looks ahead in the next step, for each decoding request.
 
-    ``tokens``: length of every chain; ``None`` = the engine's own ``num_speculative_tokens``, which is the most. ``per_request``:
-    other lengths by request id; 0 = the request is not drafted for.
+    ``tokens``: length of every chain, or layers of every tree; ``None`` = the engine's own ``num_speculative_tokens``, and what is
+    above that is cut. ``per_request``: other lengths by request id; 0 = the request is not drafted for. ``width``: draft
+    tokens in each layer of a tree, cut to what the engine can verify, which is chains on vLLM; 1 = chains.
     """
 
     tokens: int | None = None
     per_request: Mapping[int, int] | None = None
     reason: str = ""
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A request's candidate draft tokens. ``parents``: of each node, its parent's number, which is below its own, or −1 for the
+    request's last token. ``given``: the probability, as the drafter believes, that the node is accepted, given that its parent is.
+    """
+
+    parents: Sequence[int]
+    given: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
 class Drafts:
     """What the drafter proposes: ``chains[id][i]`` is the probability, as the drafter believes, that the i-th draft token of
-    request ``id`` is accepted, given that those before it are.
+    request ``id`` is accepted, given that those before it are. ``trees``: by request id, in place of chains.
     """
 
     chains: Mapping[int, Sequence[float]]
+    trees: Mapping[int, Tree] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which draft tokens are verified: of each chain so many from its start on.
+    """Which draft tokens are verified: of each chain so many from its start on, of each tree its ``nodes``.
 
-    ``tokens``: by request id; whoever is not named is verified in full, ``None`` = all are. The engine verifies fewer where the
-    step's token budget or the context window ends.
+    ``tokens``: by request id; whoever is not named is verified in full, ``None`` = all are. ``nodes``: the same for trees, by the
+    nodes' numbers, parents before children. The engine verifies fewer, from the start on, where the step's token budget or the
+    context window ends.
     """
 
     tokens: Mapping[int, int] | None = None
     reason: str = ""
+    nodes: Mapping[int, Sequence[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

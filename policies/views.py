@@ -61,6 +61,8 @@ class Request:
     generated_tokens: int = 0
     first_token_s: float | None = None
     kv_engine: str | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Request:
@@ -80,7 +82,7 @@ class OracleRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An ``EngineView``. ``running``, ``waiting`` and ``latency`` refuse to be read unless given; the counts stand alone."""
+    """A ``StepView`` and a ``DraftView``. Its requests and ``latency`` refuse to be read unless given; the counts stand alone."""
 
     id: str = "e0"
     model: str = "m"
@@ -101,15 +103,21 @@ class Engine:
     max_seqs: int = 256
     running: Sequence[Request] = NOT_HELD
     waiting: Sequence[Request] = NOT_HELD
+    arrived: Sequence[Request] = NOT_HELD
+    departed: Sequence[int] = NOT_HELD
     latency: LatencyModel = field(default=NOT_HELD, compare=False)
+    draft_s: float = 0.0
+    token_budget: int = 8192
 
     @classmethod
     def of(cls, data: Mapping[str, Any], now_s: float, latency: LatencyModel = NOT_HELD) -> Engine:
         """The engine that ``engine_data`` wrote, as seen at ``now_s``."""
         values = {**data, "role": Role(data["role"]), "state": EngineState(data["state"]), "now_s": now_s, "latency": latency}
-        for name in ("running", "waiting"):
+        for name in ("running", "waiting", "arrived"):
             if name in data:
                 values[name] = tuple(map(Request.of, data[name]))
+        if "departed" in data:
+            values["departed"] = tuple(data["departed"])
         return cls(**values)
 
 
@@ -147,7 +155,15 @@ class Fleet:
 class FrozenRequest:
     """A request's progress at the moment of observation; all else is read from the request."""
 
-    __slots__ = ("_request", "cached_tokens", "first_token_s", "generated_tokens", "prefilled_tokens")
+    __slots__ = (
+        "_request",
+        "accepted_tokens",
+        "cached_tokens",
+        "drafted_tokens",
+        "first_token_s",
+        "generated_tokens",
+        "prefilled_tokens",
+    )
 
     def __init__(self, request: RequestView) -> None:
         self._request = request
@@ -155,6 +171,8 @@ class FrozenRequest:
         self.prefilled_tokens = request.prefilled_tokens
         self.cached_tokens = request.cached_tokens
         self.first_token_s = request.first_token_s
+        self.drafted_tokens = request.drafted_tokens
+        self.accepted_tokens = request.accepted_tokens
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._request, name)
@@ -204,6 +222,8 @@ def request_data(request: RequestView, *, prefix: bool = True) -> dict[str, Any]
     data["slo"] = {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2e_s": slo.e2e_s}
     if kv_engine is not None:
         data["kv_engine"] = kv_engine
+    if drafted := request.drafted_tokens:
+        data |= {"drafted_tokens": drafted, "accepted_tokens": request.accepted_tokens}
     if prefix:
         data["prefix_blocks"] = [int(block) for block in request.prefix_blocks]
     return data

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from replay.http import Connection, Origin, Pool
@@ -24,11 +24,14 @@ class Ending:
     """What a server tells of a request when it is over. ``None`` = it does not.
 
     ``queue_s``: from the engine's queue to its first step. ``cached_tokens``: prompt tokens found in the prefix cache.
+    ``token_ids``, ``kv_params``: of a request that is not streamed: what it was given, and what a decode engine is to be told.
     """
 
     tokens: int
     cached_tokens: int | None = None
     queue_s: float | None = None
+    token_ids: Sequence[int] = ()
+    kv_params: Mapping[str, Any] | None = None
 
 
 class Receiver(Protocol):
@@ -40,18 +43,31 @@ class Receiver(Protocol):
 
 
 def completion(
-    model: str, prompt: Sequence[int], output_tokens: int, *, priority: int = 0, xargs: Mapping[str, str] | None = None
+    model: str,
+    prompt: Sequence[int],
+    output_tokens: int,
+    *,
+    priority: int = 0,
+    xargs: Mapping[str, str] | None = None,
+    streamed: bool = True,
+    kv_params: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The body of a request for exactly ``output_tokens`` tokens. ``xargs``: goes to the scheduler (vLLM's ``vllm_xargs``)."""
+    """The body of a request for exactly ``output_tokens`` tokens. ``xargs``: goes to the scheduler (vLLM's ``vllm_xargs``).
+
+    ``streamed``: tokens as they come, without their ids; else all at the end, with ids and ``kv_transfer_params``, which vLLM does
+    not stream. ``kv_params``: for the engine's KV connector.
+    """
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(prompt),
         "max_tokens": output_tokens,
         "ignore_eos": True,
         "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "stream": streamed,
     }
+    body |= {"stream_options": {"include_usage": True, "continuous_usage_stats": True}} if streamed else {"return_token_ids": True}
+    if kv_params is not None:
+        body["kv_transfer_params"] = dict(kv_params)
     if priority:
         body["priority"] = priority
     if xargs:
@@ -88,11 +104,11 @@ class Client:
         """
         await self._pool.warm(connections)
 
-    def send(self, body: bytes, receiver: Receiver, name: str = "") -> Call:
+    def send(self, body: bytes, receiver: Receiver, name: str = "", *, streamed: bool = True) -> Call:
         """Send a ``completion`` now. ``name``: what the server's log calls it."""
         named = f"X-Request-Id: {name}\r\n" if name else ""
         head = f"POST {self.origin.path}/v1/completions HTTP/1.1\r\n{self._head}{named}Content-Length: {len(body)}\r\n\r\n"
-        call = Call(self, head.encode("latin-1") + body, receiver)
+        call = Call(self, head.encode("latin-1") + body, receiver, streamed=streamed)
         self._open.add(call)
         call.send()
         return call
@@ -142,12 +158,14 @@ class Call:
         "_request",
         "_rest",
         "_status",
+        "_streamed",
         "_tokens",
         "heard_s",
     )
 
-    def __init__(self, client: Client, request: bytes, receiver: Receiver) -> None:
+    def __init__(self, client: Client, request: bytes, receiver: Receiver, *, streamed: bool = True) -> None:
         self._client = client
+        self._streamed = streamed
         self._request = request
         self._receiver = receiver
         self._connection: Connection | None = None
@@ -192,6 +210,9 @@ class Call:
             return
         if self._rest:
             part = self._rest + part
+        if not self._streamed:
+            self._rest = part
+            return
         *lines, self._rest = part.split(b"\n")
         for line in lines:
             if line.startswith(b"data:") and not self._over:
@@ -205,8 +226,10 @@ class Call:
         if self._status != 200:
             said = self._client.blotted(_complaint(self._error))
             self._receiver.on_failed(f"HTTP {self._status}" + (f": {said}" if said else ""), at_s)
-        else:
+        elif self._streamed:
             self._receiver.on_end(self._ending or Ending(self._tokens), at_s)
+        else:
+            self._on_answer(at_s)
 
     def on_lost(self, why: str) -> None:
         if self._over:
@@ -219,6 +242,18 @@ class Call:
             return
         self._leave()
         self._receiver.on_failed(self._client.blotted(why), self._client._now())
+
+    def _on_answer(self, at_s: float) -> None:
+        """The whole of a request that was not streamed."""
+        try:
+            answer = json.loads(self._rest)
+            ending = _ending(answer["usage"]["completion_tokens"], answer["usage"], answer.get("metrics"))
+            ids = answer["choices"][0].get("token_ids") or ()
+        except (ValueError, KeyError, IndexError, TypeError):
+            self._receiver.on_failed("the server's answer is not that of a completion", at_s)
+            return
+        self._receiver.on_tokens(ending.tokens, at_s)
+        self._receiver.on_end(replace(ending, token_ids=ids, kv_params=answer.get("kv_transfer_params")), at_s)
 
     def _leave(self) -> None:
         self._over = True

@@ -11,16 +11,19 @@ from typing import Protocol
 
 
 class Turn(IntEnum):
-    """At one instant: engines end their steps, are observed, requests arrive, held ones are offered again, engines start steps.
+    """At one instant: engines end their steps, come up or fail, are observed, requests arrive, the fleet is scaled, held requests
+    are offered again, engines start steps.
 
     The same order as in the simulator, so that a request that arrives at the very end of a step is part of the next one.
     """
 
     STEP_END = 0
-    OBSERVE = 1
-    ARRIVAL = 2
-    ROUTE = 3
-    STEP_START = 4
+    FLEET = 1
+    OBSERVE = 2
+    ARRIVAL = 3
+    SCALE = 4
+    ROUTE = 5
+    STEP_START = 6
 
 
 class Clock(Protocol):
@@ -31,6 +34,11 @@ class Clock(Protocol):
 
     def call_at(self, time_s: float, turn: Turn, action: Callable[[], None]) -> None:
         """Call ``action`` at a time; as soon as possible when that has passed."""
+
+    def hold(self) -> None:
+        """Let ``now`` stand still until ``go_on``: a policy that is asked, and the log of its answer, know one time only."""
+
+    def go_on(self) -> None: ...
 
 
 class _Agenda:
@@ -66,6 +74,16 @@ class VirtualClock(_Agenda):
     def now(self) -> float:
         return self._now
 
+    def hold(self) -> None:
+        pass
+
+    def go_on(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        """Let ``play`` end with the present action: whatever else is called for does not happen."""
+        self._heap.clear()
+
     def play(self, until_s: float = float("inf"), watch: Callable[[], None] | None = None, every: int = 2_000) -> None:
         """Act up to and including ``until_s``, calling ``watch`` after every ``every`` actions."""
         heap = self._heap
@@ -88,9 +106,16 @@ class WallClock(_Agenda):
     def __init__(self, epoch_s: float | None = None) -> None:
         super().__init__()
         self.epoch_s = time.monotonic() if epoch_s is None else epoch_s
+        self._held_s: float | None = None
 
     def now(self) -> float:
-        return time.monotonic() - self.epoch_s
+        return time.monotonic() - self.epoch_s if self._held_s is None else self._held_s
+
+    def hold(self) -> None:
+        self._held_s = self.now()
+
+    def go_on(self) -> None:
+        self._held_s = None
 
     def act(self) -> bool:
         """Carry out all that is due; returns whether anything was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from policies.types import EngineState, EngineView, Role
@@ -9,7 +10,13 @@ from replay.request import Request
 
 
 class Engine(Protocol):
-    """One vLLM engine. ``index`` is its place in the fleet, ``id`` is ``e{index}``."""
+    """One vLLM engine. ``index`` is its place in the fleet, ``id`` is ``e{index}``.
+
+    ``state`` and ``tier`` are set by whoever scales the fleet; an engine itself sets its state when its server dies or comes back.
+    """
+
+    state: EngineState
+    tier: str | None
 
     @property
     def id(self) -> str: ...
@@ -20,7 +27,8 @@ class Engine(Protocol):
     @property
     def role(self) -> Role: ...
     @property
-    def state(self) -> EngineState: ...
+    def empty(self) -> bool:
+        """Nothing of any request is here."""
 
     @property
     def view(self) -> EngineView:
@@ -34,6 +42,11 @@ class Engine(Protocol):
     def abort(self, request: Request) -> None:
         """Drop a request, wherever it is; the listener is told nothing more of it."""
 
+    def lose(self) -> Sequence[Request]:
+        """The engine is broken: drop all its requests, and everything that they left behind. Returns them, in the order in which
+        the engine would have served them; the listener is told nothing more of them.
+        """
+
     def close(self) -> None:
         """The run is over. May be called again."""
 
@@ -46,6 +59,9 @@ class Listener(Protocol):
 
     def on_finished(self, request: Request, at_s: float) -> None:
         """Its last token has been told of before."""
+
+    def on_prefilled(self, request: Request, at_s: float) -> None:
+        """A prefill engine has given the request its next token, and keeps its KV for a decode engine."""
 
     def on_failed(self, request: Request, at_s: float, why: str) -> None:
         """The engine will not serve it to its end. ``why``: one line."""

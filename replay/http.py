@@ -306,10 +306,18 @@ async def get(url: str, path: str, *, api_key: str | None = None, timeout_s: flo
     Raises:
         OSError: the server cannot be reached, breaks off, or takes too long.
     """
+    return await _once("GET", url, path, f"Authorization: Bearer {api_key}\r\n" if api_key else "", timeout_s)
+
+
+async def post(url: str, path: str, *, timeout_s: float) -> tuple[int, bytes]:
+    """Status and body of a ``POST`` without a body of its own; raises as ``get`` does."""
+    return await _once("POST", url, path, "Content-Length: 0\r\n", timeout_s)
+
+
+async def _once(method: str, url: str, path: str, header: str, timeout_s: float) -> tuple[int, bytes]:
     origin = Origin(url)
     pool = Pool(origin)
-    key = f"Authorization: Bearer {api_key}\r\n" if api_key else ""
-    request = f"GET {origin.path}{path} HTTP/1.1\r\nHost: {origin.authority}\r\n{key}Connection: close\r\n\r\n"
+    request = f"{method} {origin.path}{path} HTTP/1.1\r\nHost: {origin.authority}\r\n{header}Connection: close\r\n\r\n"
     answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
     pool.send(request.encode("latin-1"), _Whole(answer))
     try:

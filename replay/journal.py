@@ -63,6 +63,8 @@ class Journal:
         self.stages: list[Stage] = []
         self.faults: dict[str, int] = {}
         """What went wrong without ending the run, in words for the record's warnings, and how often."""
+        self.settled: set[int] = set()
+        """Requests, by id, of which an engine's log has told."""
         self._steps = bytearray()
 
     def offered(self, request: Request) -> None:

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from replay.vllm_model import tiny, truncation, write_model
+from policies.types import Role
+from replay.drafter import speculative_config
+from replay.handover import NIXL_PORT, kv_transfer_config
+from replay.vllm_model import stand_in, truncation, write_model
 from traces.errors import InputError
 from traces.hardware import ModelShape
 from traces.scenario.pools import EnginePool
@@ -18,6 +21,9 @@ from traces.scenario.replay import Replay
 _CPU_BLOCK = 32
 """Blocks are multiples of so many tokens in vLLM's CPU attention."""
 _GIB = 1 << 30
+_IN_THE_ENGINE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""The model in the engine's process, as on a GPU. On a CPU vLLM puts it into another one unless the class is named; the two wait
+for each other busily, which takes the cores that server and client need."""
 
 
 def device(choice: Replay) -> str:
@@ -33,7 +39,18 @@ def device(choice: Replay) -> str:
 
 def model_shape(pool: EnginePool, choice: Replay) -> ModelShape:
     """Of the model that the engines run, which need not be the scenario's."""
-    return tiny(pool.shape) if choice.shape == "tiny" else pool.shape
+    return stand_in(pool.shape, choice.shape)
+
+
+def engine_layers(pool: EnginePool, choice: Replay) -> int:
+    """Layers of the model that the engines run."""
+    return choice.layers or model_shape(pool, choice).layers
+
+
+def model_name(pool: EnginePool, choice: Replay, layers: int) -> str:
+    """Of the model that the engines run, with ``layers`` of its layers; a model's own name is kept for the whole of it."""
+    shape = model_shape(pool, choice)
+    return shape.name if layers == shape.layers else f"{shape.name}-{layers}-layers"
 
 
 def vocabulary(pool: EnginePool, choice: Replay) -> int:
@@ -98,8 +115,16 @@ def engine_arguments(pool: EnginePool, choice: Replay, seed: int, folder: Path) 
         arguments["scheduler_reserve_full_isl"] = False
     if on_cpu or engine.num_gpu_blocks_override is not None:
         arguments["num_gpu_blocks_override"] = pool.kv_blocks + 1  # vLLM sets one apart, the null block
+    if engine.speculative is not None:
+        arguments["speculative_config"] = speculative_config(pool, choice, folder, on_cpu=on_cpu)
+    if pool.role is not Role.BOTH:
+        arguments["kv_transfer_config"] = kv_transfer_config(pool, folder, on_cpu=on_cpu)
+        if on_cpu:
+            arguments["disable_hybrid_kv_cache_manager"] = True  # ExampleConnector knows one kind of attention
     if on_cpu:
         arguments["enforce_eager"] = True
+        if pool.gpus_per_engine == 1:
+            arguments["distributed_executor_backend"] = _IN_THE_ENGINE
     return arguments
 
 
@@ -144,4 +169,6 @@ def environment(pools: Sequence[EnginePool], index: int, choice: Replay, secrets
     visible = found.get("CUDA_VISIBLE_DEVICES", "")
     devices = visible.split(",") if visible else [str(number) for number in range(first + each)]
     found["CUDA_VISIBLE_DEVICES"] = ",".join(devices[first : first + each])
+    if pool.role is not Role.BOTH:
+        found["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(NIXL_PORT + first)  # a port per GPU
     return found

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from policies.types import Role
 from policies.views import Request as Stranger
 from replay import attached
 from replay.client import Client, Ending, completion
-from replay.knobs import engine_arguments, environment, options, scheduler_class
+from replay.knobs import device, engine_arguments, environment, options, scheduler_class
 from replay.managed import ManagedServer
+from replay.power import Parked, sleep
 from replay.prompts import RESERVED
 from replay.remote import RemoteEngine
 from replay.wire import KEY, told
@@ -36,11 +38,15 @@ Watcher = Callable[[RemoteEngine, Callable[[], float]], Coroutine[Any, Any, None
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server. ``model``: what it calls its model. ``watch``: tells an engine what becomes of the server, until cancelled."""
+    """One server. ``model``: what it calls its model. ``watch``: tells an engine what becomes of the server, until cancelled.
+
+    ``process``: of one that the run has started.
+    """
 
     url: str
     model: str
     watch: Watcher
+    process: ManagedServer | None = None
 
 
 def api_key(world: World) -> str | None:
@@ -68,6 +74,25 @@ def observed_every_s(scenario: Scenario) -> float:
 def engine_log(folder: Path, engine: str) -> Path:
     """Where an engine's plug-in writes what it did."""
     return folder / f"{engine}.jsonl"
+
+
+def scales(scenario: Scenario) -> bool:
+    """Whether engines are parked or may come to be."""
+    return scenario.policy.scaler is not None or any(pool.hardware.parked for pool in scenario.pools)
+
+
+def parking(world: World) -> Parked:
+    """What a managed server does while its engine is parked.
+
+    Raises:
+        InputError: it is to sleep, on a platform where vLLM does not.
+    """
+    chosen, on_cpu = world.choice.parked, device(world.choice) == "cpu"
+    if chosen == "sleep" and on_cpu:
+        raise InputError("replay.parked: vLLM has no sleep mode on a CPU; use idle or stop")
+    if chosen == "auto":
+        return "idle" if on_cpu else "sleep"
+    return chosen
 
 
 @asynccontextmanager
@@ -99,6 +124,7 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         InputError: one cannot be started.
     """
     scenario, choice = world.scenario, world.choice
+    parked = parking(world)
     secrets = [name for name in (choice.api_key_env, "VLLM_API_KEY") if name is not None]
     started = []
     for index, name in enumerate(world.engines):
@@ -111,22 +137,30 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
             "enable_prompt_tokens_details": True,
             "disable_uvicorn_access_log": True,
         }
+        variables = environment(world.pools, index, choice, secrets)
+        if parked == "sleep" and scales(scenario):
+            arguments["enable_sleep_mode"] = True
+            variables["VLLM_SERVER_DEV_MODE"] = "1"
         log = LOGS / scenario.name / f"{name}.log"
-        started.append(
-            ManagedServer(name, options(arguments), choice.port + index, log, environment(world.pools, index, choice, secrets))
-        )
+        started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables))
+    resting = [pool.parked(index) for index, pool in enumerate(world.pools)]
+    awake = [server for server, rests in zip(started, resting, strict=True) if not (rests and parked == "stop")]
     try:
-        await _all_of(server.start(choice.start_timeout_s) for server in started)
-        if world.decisions is None:
-            await _all_of(_warm_up(server.url, pool.model) for server, pool in zip(started, world.pools, strict=True))
-        yield [Server(server.url, pool.model, _watcher(server)) for server, pool in zip(started, world.pools, strict=True)]
+        await _all_of(server.start(choice.start_timeout_s) for server in awake)
+        if world.decisions is None and not any(pool.role is not Role.BOTH for pool in world.pools):
+            models = (world.pools[started.index(server)].model for server in awake)
+            await _all_of(_warm_up(server.url, model) for server, model in zip(awake, models, strict=True))
+        if parked == "sleep":
+            await _all_of(sleep(server) for server, rests in zip(started, resting, strict=True) if rests)
+        yield [Server(server.url, pool.model, _watcher(server), server) for server, pool in zip(started, world.pools, strict=True)]
     finally:
         await asyncio.gather(*(server.stop() for server in started))
 
 
 def _watcher(server: ManagedServer) -> Watcher:
     async def watch(engine: RemoteEngine, _: Callable[[], float]) -> None:
-        engine.failed(f"the server died ({await server.ended()})")
+        while True:
+            engine.failed(f"the server died ({await server.died()})")
 
     return watch
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +22,14 @@ from policies.types import EngineState, Role
 from policies.views import NOT_HELD
 from replay.client import Client
 from replay.clock import Turn, WallClock
+from replay.engine import Engine
 from replay.fleet import FAILED
 from replay.knobs import device, vocabulary
-from replay.launch import Server, api_key, attached_servers, engine_log, managed_servers, observed_every_s
+from replay.launch import Server, api_key, attached_servers, engine_log, managed_servers, observed_every_s, parking, scales
+from replay.lifecycle import Idle
 from replay.load import Load, lag_allowed_s
 from replay.manifest import Facts
+from replay.power import ServerPower
 from replay.remote import Bodies, RemoteEngine
 from replay.wire_reader import StateSocket, collect
 from replay.world import Watch, World
@@ -64,16 +68,11 @@ def run_live(world: World, folder: Path, watch: Watch | None) -> Facts:
 
 
 def _refuse_what_servers_cannot(world: World) -> None:
-    scenario, pools, mode = world.scenario, world.pools, world.choice.engines
-    for key, asked, lacks in (
-        ("fleet", any(pool.role is not Role.BOTH for pool in pools), "hands no KV over between servers"),
-        ("fleet", any(pool.hardware.parked for pool in pools), "parks no servers"),
-        ("policy.scaler", scenario.policy.scaler is not None, "changes no server's state"),
-        ("faults", scenario.failures is not None, "breaks nothing"),
-        ("engine.speculative", mode == "managed" and any(pool.engine.speculative for pool in pools), "sets up no drafting"),
-    ):
-        if asked:
-            raise InputError(f"{key}: a replay on {mode} servers {lacks}; simulate it, or leave it out")
+    if world.choice.engines == "attached" and any(pool.role is not Role.BOTH for pool in world.pools):
+        raise InputError(
+            "fleet: a replay hands no KV over between attached servers, which it cannot set up for it; use `engines: managed`, or "
+            "simulate it"
+        )
 
 
 class LiveClock(WallClock):
@@ -138,6 +137,7 @@ class _Run:
                 server.model,
                 priorities=pool.engine.scheduling_policy == "priority",
                 epoch_s=clock.epoch_s,
+                by_file=device(world.choice) == "cpu",
             )
             for server, pool in zip(servers, pools, strict=True)
         }
@@ -147,21 +147,36 @@ class _Run:
                 zip(pools, self._clients, servers, world.fingerprints, strict=True)
             )
         ]
+        apart = any(pool.role is not Role.BOTH for pool in pools)
         self._load = Load(
             clock,
             world.workload,
             fleet.dispatch,
             concurrency=world.built.concurrency,
             until_s=world.until_s,
-            prepare=next(iter(bodies.values())).prepare if len(bodies) == 1 else None,
+            prepare=next(iter(bodies.values())).prepare if len(bodies) == 1 and not apart else None,
         )
+        self._power = self._powered(list(servers))
         fleet.on_done = self._load.on_done
+
+    def _powered(self, servers: Sequence[Server]) -> ServerPower | None:
+        """What brings the run's own servers up and down; attached ones idle."""
+        world, processes = self._world, [server.process for server in servers if server.process is not None]
+        if not processes:
+            return None
+        idle = Idle(self._clock, [pool.start_up_s for pool in world.pools])
+        return ServerPower(self._clock, processes, parking(world), idle, world.choice.start_timeout_s, self._broken)
+
+    def _broken(self, engine: Engine, why: str) -> None:
+        self._world.journal.fault(why)
+        self._engines[engine.index].failed(why)
 
     async def play(self, watch: Watch | None) -> Facts:
         """Until all is done, the scenario's end, the last engine's, or an interruption."""
-        for client in self._clients:
-            with contextlib.suppress(OSError):
-                await client.warm(_CONNECTIONS)
+        for client, server in zip(self._clients, self._servers, strict=True):
+            if server.process is None or server.process.up.is_set():
+                with contextlib.suppress(OSError):
+                    await client.warm(_CONNECTIONS)
         watchers = [
             asyncio.create_task(server.watch(engine, self._clock.now))
             for server, engine in zip(self._servers, self._engines, strict=True)
@@ -176,6 +191,8 @@ class _Run:
             interrupted = True
         finally:
             gc.unfreeze()
+            if self._power is not None:
+                self._power.close()
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
@@ -188,7 +205,7 @@ class _Run:
         world, clock, fleet, load = self._world, self._clock, self._fleet, self._load
         while clock.now() < 0:
             await (asyncio.sleep(0) if load.make_ready() else clock.rest(_TICK_S))
-        fleet.set_engines(self._engines)
+        world.set_going(fleet, self._engines, clock, self._power)
         self._state.listen({engine.id: engine for engine in self._engines})
         clock.call_at(_SWEEP_S, Turn.OBSERVE, self._sweep)
         load.start()
@@ -204,8 +221,8 @@ class _Run:
                 watch(world.progress(clock, fleet))
 
     def _over(self) -> bool:
-        """Everybody is served, or nobody ever will be: a managed server does not come back."""
-        managed = self._world.choice.engines == "managed"
+        """Everybody is served, or nobody ever will be: a managed server does not come back by itself."""
+        managed = self._world.choice.engines == "managed" and not self._world.goes_on
         return self._served() or (managed and all(engine.state is EngineState.FAILED for engine in self._engines))
 
     def _served(self) -> bool:
@@ -237,8 +254,15 @@ class _Run:
                 *([f"interrupted at {end_s:.1f} s; what was under way is unfinished"] if interrupted else []),
                 *self._failures(),
             ],
-            more={"observe_s": observed_every_s(world.scenario), "device": device(world.choice)},
+            more={"observe_s": observed_every_s(world.scenario), "device": device(world.choice), **self._parking()},
         )
+
+    def _parking(self) -> dict[str, Any]:
+        """What parked engines did, and how long they took to come up."""
+        if not scales(self._world.scenario):
+            return {}
+        parked = "idle" if self._power is None else parking(self._world)
+        return {"parked": parked, "start_ups_s": [] if self._power is None else self._power.start_ups_s}
 
     def _failures(self) -> Iterator[str]:
         """Why requests failed, the most frequent reasons first."""
@@ -270,17 +294,18 @@ def _ahead_of_others() -> Iterator[None]:
 
     In the real-time class, as a nice value does not count between the sessions of a desktop's or a container's processes.
     """
-    before = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+    before = (os.sched_getscheduler(0), os.sched_getparam(0)) if hasattr(os, "sched_getscheduler") else None
     try:
         if before is not None:
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+            ahead = before[1].sched_priority + os.sched_get_priority_min(os.SCHED_RR)
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(ahead))
     except OSError:
         before = None
     try:
         yield
     finally:
         if before is not None:
-            os.sched_setscheduler(0, before, os.sched_param(0))
+            os.sched_setscheduler(0, *before)
 
 
 @contextlib.contextmanager

@@ -49,6 +49,8 @@ class Load:
         self._next = 0
         self._ready: deque[Request] = deque()
         self._queues = {code: deque(np.flatnonzero(workload.klass == code).tolist()) for code in self._loops}
+        self._called = 0
+        """Requests of closed loops that are about to be sent."""
         self._over = False
         self.sent = 0
         self.lag_s = array("d")
@@ -85,7 +87,7 @@ class Load:
         """Whether there is nothing left to send."""
         if self._over or self._clock.now() >= self._until_s:
             return True
-        return self._next == len(self._rows) and not any(self._queues.values())
+        return self._next == len(self._rows) and not (self._called or any(self._queues.values()))
 
     def _await_next(self) -> None:
         if self._next < len(self._rows):
@@ -103,9 +105,11 @@ class Load:
 
     def _call_next(self, code: int) -> None:
         row = self._queues[code].popleft()
+        self._called += 1
         self._clock.call_at(self._clock.now(), Turn.ARRIVAL, lambda: self._send_in_turn(row))
 
     def _send_in_turn(self, row: int) -> None:
+        self._called -= 1
         if self._over or (now_s := self._clock.now()) >= self._until_s:
             return
         request = self._request(row)

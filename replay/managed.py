@@ -34,16 +34,18 @@ class ManagedServer:
         self._command = [sys.executable, "-m", "replay.vllm_serve", *arguments, "--host", HOST, "--port", str(port)]
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
+        self.up = asyncio.Event()
+        """Set while it can serve, as far as is known."""
 
     async def start(self, timeout_s: float) -> None:
-        """Start it and wait until it can serve.
+        """Start it and wait until it can serve. It may have run before.
 
         Raises:
             InputError: its port is taken, it ended before it could serve, or it took too long; one line with what its log says.
         """
         _refuse_taken(self._port)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        with self.log.open("wb" if self._process is None else "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -66,15 +68,27 @@ class ManagedServer:
         except BaseException:
             await self.stop()
             raise
+        self.up.set()
 
-    async def ended(self) -> str:
-        """Wait until the process ends by itself, and say how."""
-        assert self._process is not None
-        code = await self._process.wait()
-        return _how(code)
+    async def died(self) -> str:
+        """Wait until the process ends by itself, however often it is stopped and started before, and say how."""
+        while True:
+            await self.up.wait()
+            assert self._process is not None
+            code = await self._process.wait()
+            if self.up.is_set():
+                self.up.clear()
+                return _how(code)
+
+    def kill(self) -> None:
+        """End the whole process group at once, as a fault would."""
+        self.up.clear()
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """Stop the whole process group: asked first, then killed. May be called again."""
+        self.up.clear()
         process = self._process
         if process is None:
             return

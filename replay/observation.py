@@ -65,14 +65,16 @@ class ObservedEngine:
         return self._now()
 
     def sent(self, request: Request) -> None:
-        self.waiting.append(request)
+        self.waiting.append(FrozenRequest(request))  # type: ignore[arg-type]
         self.waiting_count += 1
-        self.pending_prefill_tokens += request.prompt_tokens
+        if request.kv_engine is None:
+            self.pending_prefill_tokens += request.prompt_tokens + request.generated_tokens
 
 
 class Observer:
-    """Observes engines that run in this process at time 0 and then every ``interval_s``, before anything is routed at that instant.
+    """Observes active engines of this process at time 0 and then every ``interval_s``, before anything is routed at that instant.
 
+    Which engines are up is no matter of observation: the router knows it. One that comes up is observed as it does.
     ``on_refresh`` is called after each observation but the first. ``busy``: whether there is any reason to look again.
     """
 
@@ -85,18 +87,31 @@ class Observer:
         self._on_refresh = on_refresh
         self._busy = busy
         self._ticks = 0
-        self._by_id: dict[str, ObservedEngine] = {}
+        self._views: dict[str, ObservedEngine] = {}
         self._observe()
 
-    def view(self, engine: str) -> ObservedEngine:
-        return self._by_id[engine]
+    def view(self, engine: Engine) -> ObservedEngine:
+        """An active engine as of the last tick."""
+        if engine.id not in self._views:
+            self._views[engine.id] = ObservedEngine(engine.view, self._clock.now)
+        view = self._views[engine.id]
+        view.tier = engine.tier
+        return view
 
-    def sent(self, request: Request, engine: str) -> None:
+    def changed(self, engine: Engine) -> None:
+        """An engine has come up, or is not active any more."""
+        if engine.state is EngineState.ACTIVE:
+            self.view(engine)
+        else:
+            self._views.pop(engine.id, None)
+
+    def sent(self, request: Request, engine: Engine) -> None:
         """The router has sent ``request`` to ``engine``, and knows it."""
-        self._by_id[engine].sent(request)
+        self.view(engine).sent(request)
 
     def _observe(self) -> None:
-        self._by_id = {engine.id: ObservedEngine(engine.view, self._clock.now) for engine in self._live}
+        active = [engine for engine in self._live if engine.state is EngineState.ACTIVE]
+        self._views = {engine.id: ObservedEngine(engine.view, self._clock.now) for engine in active}
         self._ticks += 1
         if self._ticks > 1:
             self._on_refresh()

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from policies.protocols import Batcher
-from policies.types import EngineView, StepPlan
+from policies.types import StepPlan, StepView
 from replay.guard import Guard
 
 
 class Planner:
-    """Keeps a plan, and asks for the next one. Where the batcher fails, the plan is ``own``: that of the engine without it."""
+    """Keeps a plan, and asks for the next one. Where the batcher fails, the plan is ``own``: that of the engine without it.
 
-    def __init__(self, batcher: Batcher, own: StepPlan, guard: Guard) -> None:
+    ``told``: called when the batcher has planned, so that what it was shown is no news any more.
+    """
+
+    def __init__(self, batcher: Batcher, own: StepPlan, guard: Guard, told: Callable[[], None] = lambda: None) -> None:
         self._batcher = batcher
         self._own = own
         self._guard = guard
+        self._told = told
         self._plan = own
         self._expires = 0.0
 
-    def plan(self, view: EngineView, step: int) -> StepPlan:
+    def plan(self, view: StepView, step: int) -> StepPlan:
         """The plan for ``step``, the steps that are planned before it."""
         if step < self._expires:
             return self._plan
         plan = self._guard.ask(step, lambda: self._checked(view))
         if plan is None:
             return self._own
+        self._told()
         self._plan = plan
         self._expires = step + plan.valid_steps
         return plan
@@ -34,7 +39,7 @@ class Planner:
         """Something happened that ends every plan: a request came, finished or had its first token."""
         self._expires = 0.0
 
-    def _checked(self, view: EngineView) -> StepPlan:
+    def _checked(self, view: StepView) -> StepPlan:
         plan = self._batcher.plan(view)
         if plan is not self._plan:
             _check(plan)
@@ -51,6 +56,8 @@ def _check(plan: StepPlan) -> None:
         raise ValueError(f"a plan valid for {plan.valid_steps!r} steps")
     if plan.order is not None and not isinstance(plan.order, Sequence):
         raise TypeError("an order that is no sequence")
+    if plan.admit is not None and not isinstance(plan.admit, Sequence):
+        raise TypeError("requests to admit that are no sequence")
     if not isinstance(plan.preempt, Sequence):
         raise TypeError("requests to preempt that are no sequence")
     if plan.caps is not None:

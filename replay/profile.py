@@ -10,38 +10,34 @@ steps; so it is what requests wait for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.curve import Curve, Lines
-from policies.fingerprint import NOISE_LEVELS, NOTHING, Fingerprint, Terms
+from policies.fingerprint import Fingerprint
 from policies.streams import generator
+from replay.knobs import device, engine_layers, model_name
+from replay.stepfit import Steps, fit_steps
 from traces.errors import InputError
 from traces.record import Record
 from traces.scenario.pools import EnginePool
+from traces.scenario.replay import Replay
 from traces.tables import floats
 from traces.workload import Workload
 
 Floats = NDArray[np.float64]
 
 _OUTPUTS = (8, 96)
-_BURSTS = 60
-_SINGLES = 24
+_BURSTS = 32
+_SINGLES = 16
 """Requests at the end that come one by one."""
 _LARGEST_BURST = 128
 _WORK = 8
 """Prompt tokens of a burst at most, in full steps."""
 _ONE_AFTER_OTHER_S = 0.003
 """A shorter pause between two steps is the engine's own work, a longer one may be waiting for requests."""
-_TOKEN_KNOTS = (32, 128, 512, 2048, 8192, 32768)
 _FEWEST = 200
-_ITERATIONS = 4
-_STALL = 5.0
-"""Steps that take so many times the expected are the machine's doing, not the engine's, and are left out."""
 
 
 def probe(pool: EnginePool, longest_prompt: int, *, gap_s: float, seed: int) -> Workload:
@@ -63,7 +59,7 @@ def probe(pool: EnginePool, longest_prompt: int, *, gap_s: float, seed: int) -> 
     return Workload.make(arrival, prompt, output, source={"name": "profile"})
 
 
-def fit(record: Record, pool: EnginePool, *, engine: str, source: str) -> Fingerprint:
+def fit(record: Record, pool: EnginePool, choice: Replay, *, engine: str, source: str) -> Fingerprint:
     """A fingerprint of the steps in a record. ``engine``: what ran ("vLLM 0.32.0, CPU"); ``source``: how it was measured.
 
     Raises:
@@ -74,49 +70,48 @@ def fit(record: Record, pool: EnginePool, *, engine: str, source: str) -> Finger
         raise InputError(f"fingerprint: {len(table)} steps were measured, and {_FEWEST} are needed; let the probe run longer")
     columns = {name: floats(table, name) for name in table.column_names if name != "engine"}
     took = _step_times(columns["start_s"], columns["duration_s"])
-    prefill, chunks, attention = columns["prefill_tokens"], columns["prefill_seqs"], columns["prefill_attention"]
-    spec = columns["spec_tokens"]
-    seqs = columns["decode_tokens"] - spec
-    context = columns["decode_context"]
-    tokens = prefill + seqs + spec
-    knots = _knots(tokens, float(seqs.max()))
-    features = np.column_stack([np.ones(len(took)), *_segments(tokens, knots), chunks, attention, seqs, context])
-    weights, ratio = _nonnegative(features, took)
-    stalled = np.isnan(ratio)
-    lost = float(took[stalled].sum() / took.sum())
-    overhead, *slopes, per_chunk, per_attention, per_seq, per_context = weights.tolist()
-    rises = np.cumsum([0.0, *(slope * width for slope, width in zip(slopes, np.diff(knots), strict=True))])
-    most = max(2.0, float(seqs.max()))
-    terms = Terms(
-        overhead=overhead,
-        gemm=Curve(tuple(knots), tuple(rises.tolist())),
-        sampled=NOTHING,
-        prefill_chunk=per_chunk,
-        prefill_token=0.0,
-        prefill_attention=per_attention,
-        decode=Lines((1.0, most), (per_seq, per_seq * most), (per_context, per_context)),
-    )
-    each = context / np.maximum(seqs, 1)
+    by_field = (
+        columns["prefill_tokens"], columns["prefill_attention"], columns["prefill_seqs"], columns["decode_tokens"],
+        columns["decode_context"], columns["spec_tokens"],
+    )  # fmt: skip
+    layers = engine_layers(pool, choice)
+    steps = Steps(np.column_stack(by_field), took, np.full(len(took), float(layers)))
+    return fingerprint_of(steps, pool, choice, layers, engine=engine, source=source)
+
+
+def fingerprint_of(
+    steps: Steps,
+    pool: EnginePool,
+    choice: Replay,
+    layers: int,
+    *,
+    engine: str,
+    source: str,
+    hashes: Mapping[str, str] | None = None,
+) -> Fingerprint:
+    """What steps say of the pool's engine with ``layers`` layers. ``hashes``: of what was measured."""
+    found = fit_steps(steps, layers)
+    tokens, seqs = steps.tokens, steps.column("decode_seqs")
+    each = steps.column("decode_context") / np.maximum(seqs, 1)
     hardware = pool.hardware
     return Fingerprint(
-        model=pool.model,
-        gpu=hardware.gpu,
+        model=model_name(pool, choice, layers),
+        gpu="cpu" if device(choice) == "cpu" else hardware.gpu,
         tensor_parallel=hardware.tensor_parallel,
         precision=hardware.precision,
         engine=engine,
         provenance="measured",
-        source=f"{source}; {stalled.sum()} stalls of the machine left out, {lost:.0%} of the time",
-        terms=terms,
+        source=f"{source}; {found.stalls}",
+        terms=found.terms,
         calibrated={
             "tokens": (1.0, float(tokens.max())),
             "decode_seqs": (1.0, float(seqs.max())),
             "decode_context_per_seq": (1.0, float(each.max())),
         },
-        residual=float(np.nanstd(ratio)),
-        errors=_errors(
-            ratio, {"decode": prefill == 0, "prefill": (prefill > 0) & (seqs == 0), "mixed": (prefill > 0) & (seqs > 0)}
-        ),
-        noise=_noise(ratio[~stalled]),
+        residual=found.residual,
+        errors=found.errors,
+        hashes=hashes or {},
+        noise=found.noise,
     )
 
 
@@ -151,56 +146,3 @@ def _step_times(start: Floats, duration: Floats) -> Floats:
     usual = float(np.median(pause[straight])) if straight.any() else 0.0
     took: Floats = duration + np.append(np.where(straight, np.maximum(pause, 0.0), usual), usual)
     return took
-
-
-def _knots(tokens: Floats, seqs: float) -> list[float]:
-    """Breakpoints of the curve over tokens: those of the decode batches that were seen are apart from those of prefill chunks."""
-    most, least = float(tokens.max()), max(seqs, 2.0)
-    inner = [1.0, least, *(float(knot) for knot in _TOKEN_KNOTS if 2 * least < knot < most)]
-    return [*inner, max(most, inner[-1] + 1)]
-
-
-def _segments(tokens: Floats, knots: Sequence[float]) -> list[Floats]:
-    """How far each step's tokens reach into each segment of the curve."""
-    return [np.clip(tokens - low, 0.0, high - low) for low, high in pairwise(knots)]
-
-
-def _nonnegative(features: Floats, took: Floats) -> tuple[Floats, Floats]:
-    """Non-negative weights that fit the mean time in relative terms, and each step's time over that mean.
-
-    Steps count by the reciprocal of their expected time, and those far off count less (Huber, Annals of Mathematical Statistics
-    1964). Stalls are left out; the mean over all other steps is right in the end. Where a step stalled, its time over the mean is
-    NaN.
-    """
-    from scipy.optimize import nnls
-
-    scale = np.maximum(features.max(axis=0), 1e-12)
-    expected = np.full(len(took), np.median(took))
-    for _ in range(_ITERATIONS):
-        off = np.abs(took / expected - 1)
-        spread = max(1.5 * float(np.median(off)), 1e-6)
-        weight = np.sqrt(np.minimum(1.0, 2 * spread / np.maximum(off, 1e-12))) / expected
-        weights = nnls((features / scale) * weight[:, None], took * weight)[0] / scale
-        expected = np.maximum(features @ weights, 1e-9)
-    ratio = np.where(took > _STALL * expected, np.nan, took / expected)
-    mean = float(np.nanmean(ratio))
-    return weights * mean, ratio / mean
-
-
-def _noise(ratio: Floats) -> tuple[float, ...]:
-    """The distribution of step times around their mean; its top is such that the mean is 1."""
-    levels = np.asarray(NOISE_LEVELS)
-    values = np.quantile(ratio, levels)
-    below = float(((values[1:-1] + values[:-2]) / 2 * np.diff(levels)[:-1]).sum())
-    values[-1] = max(2 * (1 - below) / (levels[-1] - levels[-2]) - values[-2], values[-2])
-    return tuple(values.tolist())
-
-
-def _errors(ratio: Floats, kinds: dict[str, Any]) -> dict[str, tuple[float, float, int]]:
-    found = {}
-    for kind, rows in kinds.items():
-        seen = ratio[rows & ~np.isnan(ratio)]
-        if len(seen):
-            off = np.abs(1 / seen - 1)
-            found[kind] = (float(np.median(off)), float(np.quantile(off, 0.9)), len(seen))
-    return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.request import Request
 from traces.workload import Workload
 
 RESERVED = 16
@@ -40,6 +41,13 @@ class Prompts:
         if own > 0:
             parts.append(self._tokens(_OWN, request, own))
         ids: list[int] = np.concatenate(parts)[:prompt_tokens].tolist()
+        return ids
+
+    def known(self, request: Request) -> list[int]:
+        """A request's prompt and the tokens that it was given, made up where their ids are not known."""
+        ids, given = self.of(request.id, request.prompt_tokens, request.prefix_blocks), request.generated_tokens
+        if given:
+            ids += (request.answer + self.output(request.id, given)[len(request.answer) :])[:given]
         return ids
 
     def output(self, request: int, tokens: int) -> list[int]:

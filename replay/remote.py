@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.latency import LatencyModel
-from policies.types import EngineState, EngineView
+from policies.types import EngineState, EngineView, Role
 from policies.views import Engine
 from replay.client import Call, Client, Ending, completion
 from replay.engine import Listener
+from replay.handover import prefill_params
 from replay.observation import ObservedEngine
 from replay.prometheus import ServerState
 from replay.prompts import Prompts
@@ -23,10 +24,11 @@ class Bodies:
     """The bodies of completion requests; most are made before they are due.
 
     ``model``: what the servers call it. ``priorities``: the engines schedule by priority. ``epoch_s``: the run's start on the
-    host's monotonic clock.
+    host's monotonic clock. ``by_file``: KV is handed over through files, as on a CPU; else by NIXL.
     """
 
-    def __init__(self, prompts: Prompts, model: str, *, priorities: bool, epoch_s: float) -> None:
+    def __init__(self, prompts: Prompts, model: str, *, priorities: bool, epoch_s: float, by_file: bool = True) -> None:
+        self._by_file = by_file
         self._prompts = prompts
         self._model = model
         self._priorities = priorities
@@ -37,15 +39,36 @@ class Bodies:
         self._ready[request.id] = self._make(request)
 
     def take(self, request: Request) -> bytes:
+        """All that is left of a request."""
         return self._ready.pop(request.id, None) or self._make(request)
 
+    def prefill(self, request: Request) -> bytes:
+        """Its next token only, for an engine that hands its KV over."""
+        return self._body(request, self._prompts.known(request), 1, streamed=False, kv_params=prefill_params(on_cpu=self._by_file))
+
+    def decode(self, request: Request) -> bytes:
+        """What is left after a prefill engine's token; over the network, that token too."""
+        left = request.true_output_tokens - request.generated_tokens
+        if self._by_file:
+            return self._body(request, self._prompts.known(request), left)
+        return self._body(request, self._prompts.known(request)[:-1], left + 1, kv_params=request.kv_params)
+
+    @property
+    def repeated(self) -> int:
+        """Tokens that a decode engine computes once more."""
+        return 0 if self._by_file else 1
+
     def _make(self, request: Request) -> bytes:
+        return self._body(request, self._prompts.known(request), request.true_output_tokens - request.generated_tokens)
+
+    def _body(self, request: Request, prompt: Sequence[int], tokens: int, **more: Any) -> bytes:
         return completion(
             self._model,
-            self._prompts.of(request.id, request.prompt_tokens, request.prefix_blocks),
-            request.true_output_tokens,
+            prompt,
+            tokens,
             priority=request.priority if self._priorities else 0,
             xargs={KEY: told(request, self._epoch_s)},
+            **more,
         )
 
 
@@ -92,8 +115,8 @@ class RemoteEngine:
         self.id = f"e{index}"
         self.model = pool.model
         self.role = pool.role
-        self.state = EngineState.ACTIVE
-        self.tier = pool.hardware.tier
+        self._state = EngineState.ACTIVE
+        self._tier = pool.hardware.tier
         self.size = Size(pool.kv_tokens, pool.engine.block_size, pool.engine.max_num_seqs, pool.engine.max_num_batched_tokens)
         self.open: dict[int, Request] = {}
         """Requests under way here, by id."""
@@ -110,17 +133,55 @@ class RemoteEngine:
     def view(self) -> EngineView:
         return self._view
 
+    @property
+    def state(self) -> EngineState:
+        return self._state
+
+    @state.setter
+    def state(self, state: EngineState) -> None:
+        self._state = self._view.state = state
+
+    @property
+    def tier(self) -> str | None:
+        return self._tier
+
+    @tier.setter
+    def tier(self, tier: str | None) -> None:
+        self._tier = self._view.tier = tier
+
+    @property
+    def empty(self) -> bool:
+        return not self.open
+
     # --- Engine -------------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
         self.open[request.id] = request
         self._view.sent(request)
-        self._calls[request.id] = self._client.send(self._bodies.take(request), _Stream(self, request), f"{KEY}-{request.id}")
+        asked, repeated = request.true_output_tokens - request.generated_tokens, 0
+        if self.role is Role.PREFILL:
+            body, asked = self._bodies.prefill(request), 1
+        elif request.kv_engine is not None:
+            body, repeated = self._bodies.decode(request), self._bodies.repeated
+        else:
+            body = self._bodies.take(request)
+        receiver = _Stream(self, request, asked + repeated, repeated)
+        self._calls[request.id] = self._client.send(
+            body, receiver, f"{KEY}-{request.id}-{request.attempts}", streamed=self.role is not Role.PREFILL
+        )
 
     def abort(self, request: Request) -> None:
         if (call := self._calls.pop(request.id, None)) is not None:
             call.abort()
             del self.open[request.id]
+
+    def lose(self) -> Sequence[Request]:
+        waiting = {request.id for request in self._view.waiting}
+        lost = sorted(self.open.values(), key=lambda request: request.id in waiting)
+        for request in lost:
+            self.abort(request)
+        self._view = self._seen(self._now())
+        return lost
 
     def close(self) -> None:
         self._client.close()
@@ -221,27 +282,38 @@ class RemoteEngine:
 class _Stream:
     """Receives one request's tokens on the fleet's behalf."""
 
-    __slots__ = ("_engine", "_request")
+    __slots__ = ("_asked", "_engine", "_repeated", "_request")
 
-    def __init__(self, engine: RemoteEngine, request: Request) -> None:
+    def __init__(self, engine: RemoteEngine, request: Request, asked: int, repeated: int) -> None:
         self._engine = engine
         self._request = request
+        self._asked = asked
+        self._repeated = repeated
+        """Tokens to come that the request has been given before."""
 
     def on_tokens(self, tokens: int, at_s: float) -> None:
-        self._engine._listener.on_token(self._request, tokens, at_s)
+        known = min(tokens, self._repeated)
+        self._repeated -= known
+        if tokens > known:
+            self._engine._listener.on_token(self._request, tokens - known, at_s)
 
     def on_end(self, ending: Ending, at_s: float) -> None:
         engine, request = self._engine, self._request
         engine._done(request)
-        if ending.tokens != request.true_output_tokens:
-            why = f"the server ended it after {ending.tokens} of {request.true_output_tokens} tokens"
+        if ending.tokens != self._asked:
+            why = f"the server ended it after {ending.tokens} of {self._asked} tokens"
             engine._listener.on_failed(request, at_s, why)
             return
-        if ending.cached_tokens is not None:
+        if ending.cached_tokens is not None and engine.role is not Role.DECODE:
             request.cached_tokens = ending.cached_tokens
-        if ending.queue_s is not None:
+        if ending.queue_s is not None and request.first_scheduled_s is None:
             request.first_scheduled_s = request.sent_s + ending.queue_s
-        engine._listener.on_finished(request, at_s)
+        if request.generated_tokens < request.true_output_tokens:
+            request.answer[:] = [*request.answer, *ending.token_ids][: request.generated_tokens]
+            request.kv_params = ending.kv_params
+            engine._listener.on_prefilled(request, at_s)
+        else:
+            engine._listener.on_finished(request, at_s)
 
     def on_failed(self, why: str, at_s: float) -> None:
         self._engine._done(self._request)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from policies.decisionlog import DecisionLog, Full, Summary
 from policies.types import EngineView
@@ -53,10 +53,12 @@ class FileReport:
     """To the log file and the socket that the settings name. A state that the socket will not take at once is dropped."""
 
     def __init__(self, settings: Settings) -> None:
-        self._file = Path(settings.log).open("a", encoding="utf-8") if settings.log else None  # noqa: SIM115
+        self._file = _continued(Path(settings.log)) if settings.log else None
         self._summary = Summary() if settings.decisions == "summary" else None
         self.decisions: DecisionLog | None = _FileDecisions(self) if settings.decisions == "full" else self._summary
         """Where the batcher's decisions are logged."""
+        if self._file is not None and self._file.tell():
+            self.write({"kind": "decision", "entry": {"point": "restart", "engine": settings.engine}})
         self._address = settings.socket
         self._socket: socket.socket | None = None
         if settings.socket:
@@ -90,6 +92,15 @@ class FileReport:
             self._file.close()
         if self._socket is not None:
             self._socket.close()
+
+
+def _continued(path: Path) -> TextIO:
+    """The file, for writing after its last whole line: the process that wrote it before may have been killed while it did."""
+    file = path.open("a+", encoding="utf-8")
+    written = path.read_bytes()
+    file.truncate(written.rfind(b"\n") + 1)
+    file.seek(0, 2)
+    return file
 
 
 class _FileDecisions(Full):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from policies.types import SLO
 from traces.workload import RequestClass
@@ -19,7 +20,9 @@ class Request:
 
     __slots__ = (
         "accepted_tokens",
+        "answer",
         "arrival_s",
+        "attempts",
         "cached_tokens",
         "drafted_tokens",
         "engine",
@@ -28,6 +31,7 @@ class Request:
         "klass",
         "klass_code",
         "kv_engine",
+        "kv_params",
         "outcome",
         "preemptions",
         "prefilled_tokens",
@@ -59,6 +63,13 @@ class Request:
         self.engine: str | None = None
         """Id of the engine that has it; the last one, once it is done."""
         self.kv_engine: str | None = None
+        """Id of the prefill engine that holds its KV, until a decode engine has taken the request."""
+        self.kv_params: Mapping[str, Any] | None = None
+        """What the prefill engine's connector wants the decode engine's to be told."""
+        self.answer: list[int] = []
+        """Ids of the first tokens that it was given, as far as they are known."""
+        self.attempts = 0
+        """Times that it was lost with an engine that failed."""
         self.first_scheduled_s: float | None = None
         self.token_s = array("d")
         self.prefilled_tokens = 0
@@ -68,6 +79,11 @@ class Request:
         self.accepted_tokens = 0
         self.outcome: str | None = None
         self.reason = ""
+
+    def restart(self) -> None:
+        """Nothing of the request is computed any more; what it was given will be computed again along with the prompt."""
+        self.engine = self.kv_engine = self.kv_params = None
+        self.prefilled_tokens = 0
 
     def emitted(self, tokens: int, at_s: float) -> None:
         """``tokens`` came at ``at_s``."""

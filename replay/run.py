@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -33,6 +34,8 @@ _ENVIRONMENT = {
 }
 """No chatter, no network, engines in this process where they are in-process, and 1 GiB of KV memory where they are on the CPU."""
 
+_CHATTER = ("vllm", "torch._library.triton")
+
 
 def replay(scenario: Scenario, watch: Watch | None = None) -> Record:
     """Run a scenario on vLLM's engines. ``watch`` is told of the progress now and then.
@@ -58,6 +61,8 @@ def replay(scenario: Scenario, watch: Watch | None = None) -> Record:
 
 
 def prepare_environment() -> None:
-    """Set what vLLM reads of the environment as it is imported, where the user has not."""
+    """Set what vLLM reads of the environment as it is imported, where the user has not, and silence what it logs before it has."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for logger in _CHATTER:
+        logging.getLogger(logger).setLevel(os.environ["VLLM_LOGGING_LEVEL"])

@@ -1,8 +1,8 @@
-"""Step times of an engine over a designed grid of shapes: which steps to provoke, and what a few layers say of a whole model.
+"""Step times of an engine over a designed grid of shapes: which steps to provoke, and how well a fingerprint knows them.
 
 The grid: prefill chunks from empty and with context, decode batches at several contexts, and prompts that come while others decode.
-Every engine that is given the same probes takes the same steps, so that engines with 1, 2 and 4 layers of a model are measured
-shape by shape: a step's time is a line in the number of layers.
+Engines with 1, 2 and 4 layers of a model that are given the same probes take the same steps; ``replay.stepfit`` makes one
+fingerprint of them all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from policies.latency import StepShape
+import numpy as np
+
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency, StepShape
+from replay.stepfit import Steps
 
 _CHUNKS = (16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512)
@@ -72,33 +76,47 @@ def grid(room: Room) -> Iterator[Probe]:
             yield Probe("mixed", ((_MIXED_CONTEXT, 2 * _DECODES),) * batch, ((prompt, 2),))
 
 
-def whole(samples: Sequence[Sample], layers: int) -> list[Sample]:
-    """What a model of ``layers`` layers would take for each shape that was measured with at least two numbers of layers.
+def steps_of(samples: Sequence[Sample]) -> Steps:
+    """The samples as a fit takes them."""
+    shapes = np.array([sample.shape for sample in samples], dtype=np.float64).reshape(-1, len(StepShape._fields))
+    return Steps(shapes, np.array([s.seconds for s in samples]), np.array([float(s.layers) for s in samples]))
 
-    The line through the medians, by least squares; a layer takes no less than nothing.
 
-    Raises:
-        ValueError: no shape was measured with two numbers of layers.
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Steps of an engine that no fit has seen, shape by shape, as medians of |relative error|.
+
+    ``error``: of the predicted time against the median of the measured ones, over all shapes; ``by_kind``: over those of a kind.
+    ``noise``: of a second measurement against the first, which no prediction can beat. ``shapes``: how many there are.
     """
-    times: dict[tuple[str, StepShape], dict[int, list[float]]] = {}
+
+    error: float
+    noise: float
+    by_kind: Mapping[str, float]
+    shapes: int
+
+
+def check(fingerprint: Fingerprint, samples: Sequence[Sample], again: Sequence[Sample] = ()) -> Check:
+    """Hold a fingerprint against samples. ``again``: of another engine of the same kind, so that the noise of both is known."""
+    latency = FingerprintLatency(fingerprint)
+    first, second, both = (_medians(part) for part in (samples, again, [*samples, *again]))
+    off: dict[str, list[float]] = {}
+    for (kind, shape), seconds in both.items():
+        off.setdefault(kind, []).append(abs(latency.seconds(shape) / seconds - 1))
+    repeated = [abs(second[key] / first[key] - 1) for key in first.keys() & second.keys()]
+    return Check(
+        error=median(value for values in off.values() for value in values),
+        noise=median(repeated) if repeated else 0.0,
+        by_kind={kind: median(values) for kind, values in off.items()},
+        shapes=len(both),
+    )
+
+
+def _medians(samples: Sequence[Sample]) -> dict[tuple[str, StepShape], float]:
+    times: dict[tuple[str, StepShape], list[float]] = {}
     for sample in samples:
-        times.setdefault((sample.kind, sample.shape), {}).setdefault(sample.layers, []).append(sample.seconds)
-    found = []
-    for (kind, shape), by_layers in times.items():
-        if len(by_layers) >= 2:
-            points = [(float(count), median(seconds)) for count, seconds in by_layers.items()]
-            found.append(Sample(kind, layers, shape, _line(points, layers)))
-    if not found:
-        raise ValueError("no step was measured with two numbers of layers; measure with more than one, such as 1, 2 and 4")
-    return found
-
-
-def _line(points: Sequence[tuple[float, float]], at: float) -> float:
-    middle = sum(x for x, _ in points) / len(points)
-    level = sum(y for _, y in points) / len(points)
-    spread = sum((x - middle) ** 2 for x, _ in points)
-    slope = max(0.0, sum((x - middle) * (y - level) for x, y in points) / spread)
-    return level + slope * (at - middle)
+        times.setdefault((sample.kind, sample.shape), []).append(sample.seconds)
+    return {key: median(seconds) for key, seconds in times.items()}
 
 
 def to_data(samples: Sequence[Sample], about: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,16 @@ a decision and its effect. For tests of decisions; engines wait for each other, 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from vllm import EngineArgs, SamplingParams
+from vllm.config import KVTransferConfig
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from policies.protocols import Batcher
+from policies.protocols import Batcher, Speculator
 from policies.types import EngineState, Role
 from replay.clock import WallClock
 from replay.engine import Listener
@@ -24,6 +26,7 @@ from replay.manifest import Facts
 from replay.prompts import Prompts
 from replay.report import DirectReport
 from replay.request import Request
+from replay.vllm_llvmlite import mend
 from replay.vllm_scheduler import SteeredScheduler
 from replay.vllm_views import LiveEngine
 from replay.wire import KEY, Left, Settings, settle, told
@@ -41,6 +44,7 @@ class InProcessEngine:
         arguments: EngineArgs,
         settings: Settings,
         batcher: Batcher,
+        speculator: Speculator,
         *,
         prompts: Prompts,
         journal: Journal,
@@ -50,16 +54,32 @@ class InProcessEngine:
         self.index = settings.index
         self.model = settings.model
         self.role = Role(settings.role)
-        self.state = EngineState.ACTIVE
         self._clock = clock
         self._prompts = prompts
         self._listener = listener
         self._requests: dict[int, Request] = {}
         self._inner: dict[int, str] = {}
         """vLLM's own id of each request."""
+        mend()
         self._engine = LLMEngine.from_engine_args(arguments)
         self._scheduler = self._engine.engine_core.engine_core.scheduler
-        self._scheduler.steer(settings, batcher, clock, DirectReport(journal, self.index, self._left))
+        self._scheduler.steer(settings, batcher, clock, DirectReport(journal, self.index, self._left), speculator)
+
+    @property
+    def state(self) -> EngineState:
+        return self.view.state
+
+    @state.setter
+    def state(self, state: EngineState) -> None:
+        self.view.state = state
+
+    @property
+    def tier(self) -> str | None:
+        return self.view.tier
+
+    @tier.setter
+    def tier(self, tier: str | None) -> None:
+        self.view.tier = tier
 
     @property
     def view(self) -> LiveEngine:
@@ -67,20 +87,20 @@ class InProcessEngine:
         return view
 
     @property
-    def busy(self) -> bool:
-        return bool(self._requests)
+    def empty(self) -> bool:
+        return not self._requests
 
     def submit(self, request: Request) -> None:
         self._requests[request.id] = request
         sampling = SamplingParams(
             temperature=0.0,
-            max_tokens=request.true_output_tokens,
+            max_tokens=1 if self.role is Role.PREFILL else request.true_output_tokens - request.generated_tokens,
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
             extra_args={KEY: told(request)},
         )
-        prompt = {"prompt_token_ids": self._prompts.of(request.id, request.prompt_tokens, request.prefix_blocks)}
+        prompt = {"prompt_token_ids": self._prompts.known(request)}
         self._inner[request.id] = self._engine.add_request(str(request.id), prompt, sampling, priority=request.priority)
 
     def step(self) -> None:
@@ -95,16 +115,28 @@ class InProcessEngine:
         for output in outputs:
             request = self._requests.get(int(output.request_id))
             if request is not None:
+                request.answer.extend(output.outputs[0].token_ids)
                 self._listener.on_token(request, len(output.outputs[0].token_ids), now)
                 if output.finished:
                     done.append(self._forget(request))
         for request in done:
-            self._listener.on_finished(request, now)
+            if request.generated_tokens < request.true_output_tokens:
+                self._listener.on_prefilled(request, now)
+            else:
+                self._listener.on_finished(request, now)
 
     def abort(self, request: Request) -> None:
         if request.id in self._requests:
             self._engine.abort_request([self._inner[request.id]], internal=True)
             self._forget(request)
+
+    def lose(self) -> Sequence[Request]:
+        waiting = {request.id for request in self.view.waiting}
+        lost = sorted(self._requests.values(), key=lambda request: request.id in waiting)
+        for request in lost:
+            self.abort(request)
+        self._scheduler.lose()
+        return lost
 
     def close(self) -> None:
         for request in list(self._requests.values()):
@@ -142,6 +174,8 @@ def run_in_process(world: World, folder: Path, watch: Watch | None) -> Facts:
     engines = []
     for index, pool in enumerate(world.pools):
         arguments = engine_arguments(pool, world.choice, world.scenario.seed, folder)
+        if (transfer := arguments.get("kv_transfer_config")) is not None:
+            arguments["kv_transfer_config"] = KVTransferConfig(**transfer)
         arguments |= {"async_scheduling": False, "scheduler_cls": SteeredScheduler, "disable_log_stats": True}
         engines.append(
             InProcessEngine(
@@ -149,6 +183,7 @@ def run_in_process(world: World, folder: Path, watch: Watch | None) -> Facts:
                 EngineArgs(**arguments),
                 world.settings(index),
                 world.batcher(f"e{index}"),
+                world.speculator(f"e{index}"),
                 prompts=prompts,
                 journal=world.journal,
                 listener=fleet,
@@ -157,7 +192,7 @@ def run_in_process(world: World, folder: Path, watch: Watch | None) -> Facts:
     load = Load(clock, world.workload, fleet.dispatch, concurrency=world.built.concurrency, until_s=world.until_s)
     fleet.on_done = load.on_done
     clock.epoch_s = time.monotonic()
-    fleet.set_engines(engines)
+    world.set_going(fleet, engines, clock)
     load.start()
     stopped = _play(world, clock, fleet, load, engines, watch)
     end_s = clock.now()
@@ -171,7 +206,7 @@ def _play(world: World, clock: WallClock, fleet: Fleet, load: Load, engines: lis
     try:
         while clock.now() < world.end_s and not (load.exhausted and fleet.done == fleet.offered):
             clock.act()
-            busy = [engine for engine in engines if engine.busy]
+            busy = [engine for engine in engines if not engine.empty]
             for engine in busy:
                 engine.step()
             if not busy:

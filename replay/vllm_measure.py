@@ -23,6 +23,7 @@ from replay.knobs import engine_arguments, vocabulary
 from replay.prompts import Prompts
 from replay.report import DirectReport
 from replay.samples import Probe, Room, Sample, grid
+from replay.vllm_llvmlite import mend
 from replay.vllm_scheduler import SteeredScheduler
 from replay.wire import Left, Settings
 from traces.scenario.pools import EnginePool
@@ -82,6 +83,7 @@ class _Bench:
         self._taken = 0
         self._number = 0
         began = time.monotonic()
+        mend()
         self._engine = LLMEngine.from_engine_args(arguments)
         start_s = time.monotonic() - began
         scheduler = self._engine.engine_core.engine_core.scheduler

@@ -11,25 +11,22 @@ from typing import Any
 from traces.errors import InputError
 from traces.hardware import ModelShape
 
+_SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"layers": 2, "hidden": 64, "intermediate": 128, "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 512},
+    "small": {"layers": 8, "hidden": 512, "intermediate": 1536, "heads": 8, "kv_heads": 4, "head_dim": 64, "vocab": 8192},
+}
 
-def tiny(shape: ModelShape) -> ModelShape:
-    """A dense model that a CPU runs in milliseconds, with the context window of ``shape``."""
-    return replace(
-        shape,
-        name=f"tiny-{shape.name}",
-        layers=2,
-        hidden=64,
-        intermediate=128,
-        heads=2,
-        kv_heads=1,
-        head_dim=32,
-        vocab=512,
-        tied=True,
-        experts=None,
-        latent=None,
-        window=0,
-        windowed_layers=0,
-    )
+
+def stand_in(shape: ModelShape, size: str) -> ModelShape:
+    """A dense model for a CPU, with the context window of ``shape``, or ``shape`` itself where ``size`` is "full".
+
+    A step of a "tiny" one is vLLM's own work and hardly anything else; in one of a "small" one the model takes most of the time,
+    as on a GPU, and a step takes milliseconds.
+    """
+    if size == "full":
+        return shape
+    dense = replace(shape, name=f"{size}-{shape.name}", tied=True, experts=None, latent=None, window=0, windowed_layers=0)
+    return replace(dense, **_SIZES[size])
 
 
 def configuration(shape: ModelShape) -> dict[str, Any]:

@@ -3,21 +3,18 @@
 ``--scheduler-cls replay.vllm_scheduler.SteeredScheduler`` (``SteeredAsyncScheduler`` with asynchronous scheduling), and the
 ``replay.wire.Settings`` under ``twinserve`` in ``--additional-config``. vLLM 0.26 to 0.32.
 
-Mechanism stays vLLM's: a plan sets the budget, sorts the queues, caps tokens per request, and names requests to preempt; then
-``super().schedule()`` does the rest. A cap of 0 leaves a running request its KV, and holds a waiting one back without blocking
-those behind it. As in any step of vLLM's that preempts, nothing is admitted in a step for which a plan preempts.
+A plan sets the step's budget; what else it says, ``replay.vllm_plan`` carries out.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
-from vllm.v1.core.sched.request_queue import FCFSRequestQueue, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import RequestStatus
 
 from policies import registry
 from policies.drafting.acceptance import Acceptance
@@ -32,6 +29,8 @@ from replay.guard import Guard
 from replay.journal import Step
 from replay.planner import Planner
 from replay.report import FileReport, Report
+from replay.vllm_drafts import follow_law, forget, note_probabilities, probabilities
+from replay.vllm_plan import CarriesOut
 from replay.vllm_views import LiveEngine, LiveRequest, live, told_of, watch
 from replay.wire import KEY, Left, Settings, Told
 
@@ -49,15 +48,8 @@ class _InFlight:
         self.waiting = waiting
 
 
-_Base: Any = object
-"""Whatever the mixin is mixed into."""
-
-
-class Steered(_Base):  # type: ignore[misc]
+class Steered(CarriesOut):
     """Mixin over a vLLM scheduler. Until ``steer`` is called, by settings or by hand, it changes nothing."""
-
-    need_mamba_block_aligned_split: bool
-    waiting: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,8 +78,7 @@ class Steered(_Base):  # type: ignore[misc]
         self._observe_s = settings.observe_s
         self._told_s = -float("inf")
         self._strangers = 0
-        self._caps: Any = None
-        self._aligned = self.need_mamba_block_aligned_split
+        self._get_ready()
         self._flights: deque[_InFlight] = deque()
         self._stale: list[Any] = []
         """Preempted requests that steps in flight may still give tokens."""
@@ -98,14 +89,27 @@ class Steered(_Base):  # type: ignore[misc]
             self, clock.now, id=settings.engine, model=settings.model, role=Role(settings.role), tier=settings.tier, latency=latency
         )
         own = StepPlan(view.max_batched_tokens, reason="vLLM's own plan")
-        self._planner = Planner(batcher, own, Guard(f"batcher {settings.batcher}", settings.deadline_s, report.fault))
+        guard = Guard(f"batcher {settings.batcher}", settings.deadline_s, report.fault)
+        self._planner = Planner(batcher, own, guard, view.changes.told)
         self._chooser: Chooser | None = None
+        self.view.draft_s = settings.draft_s
         self.drafted = 0
         """Draft tokens per request in the step that was planned last, at most."""
         if speculator is not None and self.num_spec_tokens:
             guard = Guard(f"speculator {settings.speculator}", settings.deadline_s, report.fault)
             believed = Acceptance(settings.seed, settings.acceptance or (1.0,))
-            self._chooser = Chooser(speculator, self.num_spec_tokens, believed, guard, ahead=self.plans_ahead)
+            self._chooser = Chooser(
+                speculator, self.num_spec_tokens, believed, guard, ahead=self.plans_ahead, told=self._probabilities
+            )
+            if settings.probabilities:
+                note_probabilities()
+        self._law: Acceptance | None = None
+        if self.num_spec_tokens and settings.synthetic:
+            self._law = Acceptance(settings.seed, settings.acceptance)
+
+    def _probabilities(self, id: int) -> Sequence[float]:
+        """Those with which the drafter proposed the newest draft tokens of a request, where they are noted."""
+        return probabilities(self._by_id[id].request_id)
 
     @property
     def plans_ahead(self) -> bool:
@@ -121,9 +125,15 @@ class Steered(_Base):  # type: ignore[misc]
 
     def add_request(self, request: Any) -> None:
         if self._planner is not None and request.request_id not in self.requests:
-            self._pend(watch(request, self._told(request), ahead=self.plans_ahead), request.num_tokens)
-            self._first_due[request.request_id] = request
+            view = watch(request, self._told(request), ahead=self.plans_ahead)
+            self._by_id[view.id] = request
+            self._pend(view, 0 if view.handed_over(self.view.role) else request.num_tokens)
+            self._wait(view)
+            if not view.told.given_tokens:
+                self._first_due[request.request_id] = request
             self._planner.expire()
+            if self._law is not None:
+                follow_law(request, self._law)
         super().add_request(request)
 
     def _told(self, request: Any) -> Told:
@@ -142,6 +152,9 @@ class Steered(_Base):  # type: ignore[misc]
             self._first_due.pop(request.request_id, None)
             view = live(request)
             self._pend(view, 0)
+            self._wait_no_more(view)
+            self._by_id.pop(view.id, None)
+            forget(request.request_id)
             numbers = view.cached_tokens, view.preemptions, view.drafted_tokens, view.accepted_tokens
             self._report.left(Left(view.id, view.first_scheduled_s, *numbers))
         return super()._free_request(request, *args, **kwargs)
@@ -152,8 +165,18 @@ class Steered(_Base):  # type: ignore[misc]
             view = live(request)
             view.decoding = False
             self._pend(view, request.num_tokens)
+            self._wait(view)
             if request.num_in_flight_tokens:
                 self._stale.append(request)
+
+    def _wait(self, view: LiveRequest) -> None:
+        view.waits = True
+        self.view.changes.came(view)
+
+    def _wait_no_more(self, view: LiveRequest) -> None:
+        if view.waits:
+            view.waits = False
+            self.view.changes.went(view)
 
     def _pend(self, view: LiveRequest, tokens: int) -> None:
         self.view.pending_prefill_tokens += tokens - view.pending
@@ -166,11 +189,16 @@ class Steered(_Base):  # type: ignore[misc]
         if planner is None or not (self.running or self.get_request_counts()[1]):
             return super().schedule(*args, **kwargs)
         planned = self.view.step + len(self._flights)
-        plan = planner.plan(self.view, planned)
-        if self._chooser is not None:
-            self._draft(self._chooser, planned)
+        self._clock.hold()
+        try:
+            plan = planner.plan(self.view, planned)
+            if self._chooser is not None:
+                self.view.token_budget = min(plan.token_budget, self.view.max_batched_tokens)
+                self._draft(self._chooser, planned, plan.caps or {})
+        finally:
+            self._clock.go_on()
         self.max_num_scheduled_tokens = min(plan.token_budget, self.view.max_batched_tokens)
-        if plan.preempt or plan.order is not None or plan.caps is not None:
+        if plan.preempt or plan.order is not None or plan.caps is not None or plan.admit is not None:
             output = self._schedule_by(plan, args, kwargs)
         else:
             output = super().schedule(*args, **kwargs)
@@ -180,60 +208,16 @@ class Steered(_Base):  # type: ignore[misc]
             planner.expire()
         return output
 
-    def _schedule_by(self, plan: StepPlan, args: Any, kwargs: Any) -> Any:
-        """A step whose plan says more than a budget."""
-        preempted = self._preempt(plan.preempt)
-        line = list(self.waiting)
-        if plan.order is not None:
-            rank = {id: place for place, id in enumerate(plan.order)}
-            self.running.sort(key=lambda request: rank.get(live(request).id, len(rank)))
-            line.sort(key=lambda request: rank.get(live(request).id, len(rank)))
-        caps = plan.caps or {}
-        held = line if preempted else [request for request in line if caps.get(live(request).id) == 0]
-        if held or plan.order is not None:
-            kept = set(held)
-            self.waiting = FCFSRequestQueue(request for request in line if request not in kept)
-        self._caps, self.need_mamba_block_aligned_split = caps, bool(caps) or self._aligned
-        try:
-            return super().schedule(*args, **kwargs)
-        finally:
-            self._caps, self.need_mamba_block_aligned_split = None, self._aligned
-            if held or plan.order is not None:
-                self._back_in_line(line, held)
-
-    def _draft(self, chooser: Chooser, planned: int) -> None:
+    def _draft(self, chooser: Chooser, planned: int, caps: Mapping[int, int]) -> None:
         """Trim the chains of draft tokens to what the speculator wants to have verified."""
-        decoding = {live(request).id: request for request in self.running if live(request).decoding}
+        views = [(live(request), request) for request in self.running]
+        decoding = {view.id: request for view, request in views if view.decoding and caps.get(view.id, 1)}
         self.drafted = 0
         if decoding:
             self.drafted, verified = chooser.choose(self.view, planned, list(decoding))
             for id, tokens in verified.items():
                 if len(decoding[id].spec_token_ids) > tokens:
                     decoding[id].spec_token_ids = decoding[id].spec_token_ids[:tokens]
-
-    def _preempt(self, ids: Sequence[int]) -> bool:
-        running = {live(request).id: request for request in self.running} if ids else {}
-        victims = [running.pop(id) for id in ids if id in running]
-        for request in victims:
-            self.running.remove(request)
-            self._preempt_request(request, time.monotonic())
-        return bool(victims)
-
-    def _back_in_line(self, line: Sequence[Any], held: Sequence[Any]) -> None:
-        """The waiting requests, each in its place: newly preempted ones first, then those of ``line`` that still wait."""
-        known, waits = set(line), {*self.waiting, *held}
-        after = [*(request for request in self.waiting if request not in known), *(request for request in line if request in waits)]
-        self.waiting = create_request_queue(self.policy)
-        for request in after:
-            self.waiting.add_request(request)
-
-    def _mamba_block_aligned_split(self, request: Any, num_new_tokens: int, *args: Any, **kwargs: Any) -> int:
-        """The one hook of all versions that bounds the tokens of a request, running or waiting; on only while there are caps."""
-        if self._planner is not None and self._caps:
-            num_new_tokens = min(num_new_tokens, self._caps.get(live(request).id, num_new_tokens))
-            if not self._aligned:
-                return num_new_tokens
-        return int(super()._mamba_block_aligned_split(request, num_new_tokens, *args, **kwargs))
 
     def _takes_off(self, output: Any) -> None:
         """vLLM has scheduled a step: what it is made of."""
@@ -246,9 +230,10 @@ class Steered(_Base):  # type: ignore[misc]
             view = live(request)
             found = request.num_computed_tokens - output.num_scheduled_tokens[id]
             view.decoding = False
+            self._wait_no_more(view)
             if view.first_scheduled_s is None:
                 view.first_scheduled_s = now
-            if not request.num_preemptions:
+            if not (request.num_preemptions or view.handed_over(self.view.role)):  # else it is another engine's KV
                 view.cached_tokens = found
             self._pend(view, request.num_tokens - found)
         chunks = []
@@ -317,6 +302,14 @@ class Steered(_Base):  # type: ignore[misc]
         if now - self._told_s >= self._observe_s or not self.requests:
             self._told_s = now
             self._report.state(view)
+
+    def lose(self) -> None:
+        """The engine is broken: all requests and KV are gone, and no step is under way."""
+        self.finish_requests(None, RequestStatus.FINISHED_ABORTED)
+        self._flights.clear()
+        self._stale = []
+        self.view.shape = None
+        self.reset_prefix_cache()
 
     def shutdown(self) -> None:
         if self._planner is not None:

@@ -1,10 +1,11 @@
-"""Views over vLLM's live objects: its ``Request`` as a ``RequestView``, its ``Scheduler`` as an ``EngineView``; no copies."""
+"""Views over vLLM's live objects: its ``Request`` as a ``RequestView``, its ``Scheduler`` as a ``StepView``; no copies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from policies.changes import Changes
 from policies.latency import LatencyModel, StepShape
 from policies.types import SLO, EngineState, Role
 from replay.wire import KEY, Told
@@ -14,8 +15,8 @@ class LiveRequest:
     """A ``RequestView`` over a vLLM request. ``told``: what came with it.
 
     ``decoding``: it is past its prefill, or will be when the steps in flight are over. ``pending``: tokens of it to be prefilled.
-    ``ahead``: steps are planned while others are in flight, so that tokens under way count as prefilled: they will be when the
-    step that is planned starts.
+    ``waits``: it is in the queue. ``ahead``: steps are planned while others are in flight, so that tokens under way count as
+    prefilled: they will be when the step that is planned starts.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class LiveRequest:
         "first_token_s",
         "pending",
         "told",
+        "waits",
     )
 
     def __init__(self, request: Any, told: Told, *, ahead: bool) -> None:
@@ -36,12 +38,17 @@ class LiveRequest:
         self.told = told
         self.ahead = ahead
         self.decoding = False
+        self.waits = False
         self.pending = 0
         self.cached_tokens = 0
         self.drafted_tokens = 0
         self.accepted_tokens = 0
         self.first_scheduled_s: float | None = None
-        self.first_token_s: float | None = None
+        self.first_token_s = told.first_token_s
+
+    def handed_over(self, role: Role) -> bool:
+        """Whether an engine in this role has it from a prefill engine, along with its KV."""
+        return role is Role.DECODE and self.told.given_tokens > 0
 
     @property
     def id(self) -> int:
@@ -81,7 +88,7 @@ class LiveRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        return int(self._request.num_prompt_tokens)
+        return int(self._request.num_prompt_tokens) - self.told.given_tokens
 
     @property
     def prefilled_tokens(self) -> int:
@@ -91,7 +98,7 @@ class LiveRequest:
 
     @property
     def generated_tokens(self) -> int:
-        return int(self._request.num_output_tokens)
+        return int(self._request.num_output_tokens) + self.told.given_tokens
 
     @property
     def preemptions(self) -> int:
@@ -118,11 +125,13 @@ def told_of(request: Any) -> str | None:
 
 
 class LiveEngine:
-    """An ``EngineView`` over a vLLM scheduler, as it is now. ``shape``: of the oldest step in flight, ``None`` = none is."""
+    """A ``StepView`` and ``DraftView`` over a vLLM scheduler as it is now. ``shape``: of the oldest step in flight, if one is."""
 
     __slots__ = (
         "_now",
         "_scheduler",
+        "changes",
+        "draft_s",
         "id",
         "latency",
         "max_batched_tokens",
@@ -134,6 +143,7 @@ class LiveEngine:
         "state",
         "step",
         "tier",
+        "token_budget",
     )
 
     def __init__(
@@ -147,7 +157,9 @@ class LiveEngine:
         self.tier = tier
         self.state = EngineState.ACTIVE
         self.latency = latency
-        self.max_batched_tokens = int(scheduler.max_num_scheduled_tokens)
+        self.max_batched_tokens = self.token_budget = int(scheduler.max_num_scheduled_tokens)
+        self.draft_s = 0.0
+        self.changes: Changes[LiveRequest] = Changes()
         self.pending_prefill_tokens = 0
         self.step = 0
         self.shape: StepShape | None = None
@@ -174,6 +186,14 @@ class LiveEngine:
     @property
     def waiting(self) -> Sequence[LiveRequest]:
         return tuple(map(live, self._queued()))
+
+    @property
+    def arrived(self) -> Sequence[LiveRequest]:
+        return self.changes.arrived
+
+    @property
+    def departed(self) -> Sequence[int]:
+        return self.changes.departed
 
     @property
     def running_count(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,16 @@ from policies.protocols import Batcher, Speculator
 from policies.types import EngineState, Role
 from replay.clock import Turn, VirtualClock
 from replay.engine import Listener
+from replay.fleet import Fleet
 from replay.journal import Journal
 from replay.load import Load
 from replay.manifest import Facts
 from replay.prompts import RESERVED, Prompts
 from replay.report import DirectReport
 from replay.request import Request
-from replay.vllm_model import tiny, write_model
+from replay.vllm_model import stand_in, write_model
 from replay.vllm_scheduler import SteeredAsyncScheduler, SteeredScheduler
-from replay.vllm_views import LiveEngine
+from replay.vllm_views import LiveEngine, live
 from replay.wire import KEY, Left, Settings, settle, told
 from replay.world import Watch, World, fingerprint_of
 from traces.scenario.pools import EnginePool
@@ -87,7 +88,6 @@ class VirtualEngine:
         self.index = settings.index
         self.model = settings.model
         self.role = Role(settings.role)
-        self.state = EngineState.ACTIVE
         self._clock = clock
         self._step_time = step_time
         self._prompts = prompts
@@ -102,9 +102,11 @@ class VirtualEngine:
         """The last plan was not empty."""
         self._stirred = False
         """The oldest step is waited for, or another plan is about to be made."""
+        self._life = 0
+        """Counts its failures."""
         self._drafts = 0 if speculative is None else speculative.num_speculative_tokens
         self._draft_s = 0.0 if speculative is None else speculative.draft_time_s
-        self._acceptance = Acceptance(settings.seed, (0.0,) if speculative is None else speculative.acceptance)
+        self._acceptance = Acceptance(settings.seed, (0.0,) if speculative is None else speculative.acceptance or (0.0,))
         block = config.cache_config.block_size
         spec = FullAttentionSpec(block_size=block, num_kv_heads=1, head_size=1, dtype=torch.float32)
         blocks = config.cache_config.num_gpu_blocks
@@ -124,14 +126,35 @@ class VirtualEngine:
     def view(self) -> LiveEngine:
         return self._scheduler.view
 
+    @property
+    def state(self) -> EngineState:
+        return self.view.state
+
+    @state.setter
+    def state(self, state: EngineState) -> None:
+        self.view.state = state
+
+    @property
+    def tier(self) -> str | None:
+        return self.view.tier
+
+    @tier.setter
+    def tier(self, tier: str | None) -> None:
+        self.view.tier = tier
+
+    @property
+    def empty(self) -> bool:
+        return not self._requests
+
     def submit(self, request: Request) -> None:
         id = str(request.id)
         self._requests[id] = request
-        sampling = SamplingParams(max_tokens=request.true_output_tokens, ignore_eos=True, extra_args={KEY: told(request)})
+        left = request.true_output_tokens - request.generated_tokens
+        sampling = SamplingParams(max_tokens=left, ignore_eos=True, extra_args={KEY: told(request)})
         self._scheduler.add_request(
             VLLMRequest(
                 request_id=id,
-                prompt_token_ids=self._prompts.of(request.id, request.prompt_tokens, request.prefix_blocks),
+                prompt_token_ids=self._prompts.known(request),
                 sampling_params=sampling,
                 pooling_params=None,
                 arrival_time=request.arrival_s,
@@ -145,6 +168,16 @@ class VirtualEngine:
         if self._requests.pop(str(request.id), None) is not None:
             self._scheduler.finish_requests(str(request.id), RequestStatus.FINISHED_ABORTED)
 
+    def lose(self) -> Sequence[Request]:
+        lost = [self._requests[str(view.id)] for view in (*self.view.running, *self.view.waiting)]
+        self._requests.clear()
+        self._queue.clear()
+        self._scheduler.lose()
+        self._life += 1
+        self._free_s = 0.0
+        self._stirred = self._executed = False
+        return lost
+
     def close(self) -> None:
         self._scheduler.finish_requests(None, RequestStatus.FINISHED_ABORTED)
         self._requests.clear()
@@ -154,7 +187,12 @@ class VirtualEngine:
     def _stir(self, time_s: float) -> None:
         if not self._stirred:
             self._stirred = True
-            self._clock.call_at(time_s, Turn.STEP_START, self._fill)
+            self._clock.call_at(time_s, Turn.STEP_START, self._while_alive(self._fill))
+
+    def _while_alive(self, action: Callable[[], None]) -> Callable[[], None]:
+        """``action``, unless the engine has failed by then."""
+        life = self._life
+        return lambda: action() if life == self._life else None
 
     def _fill(self) -> None:
         """Plan steps until the queue is full or there is something to wait for."""
@@ -172,7 +210,7 @@ class VirtualEngine:
                     return
             if queue[0].tokens:
                 self._stirred = True
-                self._clock.call_at(queue[0].end_s, Turn.STEP_END, self._end)
+                self._clock.call_at(queue[0].end_s, Turn.STEP_END, self._while_alive(self._end))
                 return
             queue.popleft()
             if not self._executed and scheduler.has_requests():
@@ -225,7 +263,7 @@ class VirtualEngine:
                 continue
             accepted = 0
             if request is not None and id in drafts and id not in planned.admitted:
-                accepted = self._acceptance.accepted(int(id), request.num_output_tokens, len(drafts[id]))
+                accepted = self._acceptance.accepted(int(id), live(request).generated_tokens, len(drafts[id]))
             sampled.append(self._prompts.output(int(id), 1 + accepted))
         return ModelRunnerOutput(
             req_ids=ids,
@@ -250,7 +288,7 @@ class VirtualEngine:
 def virtual_config(pool: EnginePool, folder: Path) -> VllmConfig:
     """vLLM's configuration with a pool's knobs. ``folder``: where a model configuration may be written."""
     engine = pool.engine
-    model = write_model(tiny(pool.shape), folder / pool.name)
+    model = write_model(stand_in(pool.shape, "tiny"), folder / pool.name)
     knobs = SchedulerConfig(
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
@@ -280,6 +318,13 @@ def virtual_config(pool: EnginePool, folder: Path) -> VllmConfig:
     return config
 
 
+def _last_done(request: Request, clock: VirtualClock, fleet: Fleet, load: Load) -> None:
+    """The run ends with its last request, although scalers and faults would keep it going."""
+    load.on_done(request)
+    if load.exhausted and fleet.done == fleet.offered:
+        clock.stop()
+
+
 def run_virtual(world: World, folder: Path, watch: Watch | None) -> Facts:
     """Play a scenario in virtual time.
 
@@ -305,9 +350,11 @@ def run_virtual(world: World, folder: Path, watch: Watch | None) -> Facts:
         )
         for index, pool in enumerate(world.pools)
     ]
-    fleet.set_engines(engines)
     load = Load(clock, world.workload, fleet.dispatch, concurrency=world.built.concurrency, until_s=world.until_s)
     fleet.on_done = load.on_done
+    world.set_going(fleet, engines, clock)
+    if world.goes_on:
+        fleet.on_done = lambda request: _last_done(request, clock, fleet, load)
     load.start()
     began = time.perf_counter()
     clock.play(world.end_s, None if watch is None else lambda: watch(world.progress(clock, fleet)))

@@ -32,8 +32,11 @@ class Settings:
     """How the plug-in in one engine is set up; plain data.
 
     ``batcher``, ``params``, ``speculator``, ``speculator_params``: the policies. ``acceptance``: what is believed of draft tokens,
-    by place in the chain; empty = nothing. ``fingerprint``: of the believed step time, ``None`` = none is believed. ``observe_s``:
-    between state messages, 0 = after every step. ``log``, ``socket``: paths, ``None`` = not told. ``deadline_s``: ``None`` = none.
+    by place in the chain; empty = nothing. ``draft_s``: of one draft token for all requests of a step. ``synthetic``: drafts are
+    accepted as ``acceptance`` says, and not as the model does. ``probabilities``: the drafter's are noted, for the speculator.
+    ``fingerprint``: of the believed step time, ``None`` = none is
+    believed. ``observe_s``: between state messages, 0 = after every step. ``log``, ``socket``: paths, ``None`` = not told.
+    ``deadline_s``: ``None`` = none.
     """
 
     engine: str
@@ -44,6 +47,9 @@ class Settings:
     speculator: str = "vllm"
     speculator_params: Mapping[str, Any] = field(default_factory=dict)
     acceptance: Sequence[float] = ()
+    draft_s: float = 0.0
+    synthetic: bool = False
+    probabilities: bool = False
     seed: int = 0
     role: str = Role.BOTH.value
     tier: str | None = None
@@ -64,7 +70,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an engine is told of a request, and that never changes. ``epoch_s``: the run's start on the host's monotonic clock."""
+    """What an engine is told of a request, and that never changes. ``epoch_s``: the run's start on the host's monotonic clock.
+
+    ``given_tokens``, ``first_token_s``: what other engines have generated of it, and when they began; here that is in the prompt.
+    """
 
     id: int
     model: str
@@ -75,6 +84,8 @@ class Told:
     expected_output_tokens: float
     prefix_blocks: tuple[int, ...] = ()
     epoch_s: float | None = None
+    given_tokens: int = 0
+    first_token_s: float | None = None
 
     @classmethod
     def read(cls, text: str) -> Told:
@@ -104,13 +115,15 @@ def told(request: RequestView, epoch_s: float | None = None) -> str:
     }
     if request.prefix_blocks:
         data["prefix_blocks"] = list(request.prefix_blocks)
+    if request.generated_tokens:
+        data |= {"given_tokens": request.generated_tokens, "first_token_s": request.first_token_s}
     if epoch_s is not None:
         data["epoch_s"] = epoch_s
     return json.dumps(data, separators=(",", ":"))
 
 
 class Left(NamedTuple):
-    """A request left its engine, done or dropped: what only the engine knows of it."""
+    """A request left one of its engines, done or dropped: what only that engine knows of it."""
 
     id: int
     first_scheduled_s: float | None
@@ -121,12 +134,14 @@ class Left(NamedTuple):
 
 
 def settle(request: Request, left: Left) -> None:
-    """Enter in a request what its engine alone knows of it."""
-    request.first_scheduled_s = left.first_scheduled_s
-    request.cached_tokens = left.cached_tokens
-    request.preemptions = left.preemptions
-    request.drafted_tokens = left.drafted_tokens
-    request.accepted_tokens = left.accepted_tokens
+    """Add to a request what one of its engines alone knows of it."""
+    times = [time for time in (request.first_scheduled_s, left.first_scheduled_s) if time is not None]
+    request.first_scheduled_s = min(times, default=None)
+    if left.cached_tokens and not request.preemptions:
+        request.cached_tokens = left.cached_tokens
+    request.preemptions += left.preemptions
+    request.drafted_tokens += left.drafted_tokens
+    request.accepted_tokens += left.accepted_tokens
 
 
 class Seen(NamedTuple):

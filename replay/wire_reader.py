@@ -12,7 +12,7 @@ from typing import Any
 from replay.journal import Journal
 from replay.remote import RemoteEngine
 from replay.request import Request
-from replay.wire import left_of, read_log, step_of
+from replay.wire import left_of, read_log, settle, step_of
 
 _BUFFER = 1 << 22
 _LARGEST = 1 << 20
@@ -73,11 +73,11 @@ def collect(path: Path, index: int, journal: Journal, requests: Mapping[int, Req
             case "request":
                 left = left_of(message)
                 if (request := requests.get(left.id)) is not None:
-                    request.first_scheduled_s = left.first_scheduled_s
-                    request.cached_tokens = left.cached_tokens
-                    request.preemptions = left.preemptions
-                    request.drafted_tokens = left.drafted_tokens
-                    request.accepted_tokens = left.accepted_tokens
+                    if left.id not in journal.settled:  # what its stream has told is less exact
+                        journal.settled.add(left.id)
+                        request.first_scheduled_s = None
+                        request.cached_tokens = request.preemptions = request.drafted_tokens = request.accepted_tokens = 0
+                    settle(request, left)
             case "fault":
                 journal.fault(f"e{index}: {message['text']}")
             case "decision":

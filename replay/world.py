@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from policies import registry
 from policies.decisionlog import DecisionLog, decision_log
 from policies.fingerprint import Fingerprint
-from policies.protocols import Batcher, Router, Speculator
-from policies.types import Role
+from policies.protocols import Batcher, Router, Scaler, Speculator
+from policies.types import EngineState, Role
 from replay.clock import Clock
+from replay.drafter import has_probabilities, synthetic
+from replay.engine import Engine
+from replay.faults import strike
 from replay.fleet import Fleet
 from replay.journal import Journal
+from replay.knobs import device
+from replay.lifecycle import Idle, Power
 from replay.manifest import Facts, manifest
 from replay.outcome import tables
 from replay.prompts import Prompts
@@ -83,7 +88,31 @@ class World:
         if self.decisions is not None:
             router = self.decisions.router(router)
         gpus = [(pool.hardware.gpu, pool.gpus_per_engine) for pool in self.pools]
-        return Fleet(clock, router, self.journal, gpus, observe_s=observe_s)
+        failures = self.scenario.failures
+        retries = 0 if failures is None else failures.allowed
+        self._fleet = Fleet(clock, router, self.journal, gpus, observe_s=observe_s, retries=retries)
+        return self._fleet
+
+    def set_going(self, fleet: Fleet, engines: Sequence[Engine], clock: Clock, power: Power | None = None) -> None:
+        """Put the engines into the fleet, and have it scaled and struck by faults as the scenario says.
+
+        ``power``: default: engines take as long to come up as the scenario says.
+        """
+        for index, engine in enumerate(engines):
+            if self.pools[index].parked(index):
+                engine.state = EngineState.PARKED
+        fleet.set_engines(engines, power or Idle(clock, [pool.start_up_s for pool in self.pools]))
+        scenario = self.scenario
+        if scenario.failures is not None:
+            strike(clock, engines, scenario.failures, scenario.seed, fleet.fail)
+        if (chosen := scenario.policy.scaler) is not None:
+            scaler: Scaler = registry.build("scaler", chosen.name, chosen.params, scenario.seed)
+            fleet.set_scaler(scaler if self.decisions is None else self.decisions.scaler(scaler))
+
+    @property
+    def goes_on(self) -> bool:
+        """Something happens by time alone, when all requests are done too."""
+        return self.scenario.failures is not None or self.scenario.policy.scaler is not None
 
     def batcher(self, engine: str) -> Batcher:
         """A batcher for an engine in this process, logged where decisions are."""
@@ -101,6 +130,8 @@ class World:
         """How the plug-in in the ``index``-th engine is set up."""
         speculation = self.scenario.policy.speculation
         chosen, pool, believed = self.scenario.policy.batcher, self.pools[index], self.fingerprints[index]
+        drafting = pool.engine.speculative
+        on_cpu = self.choice.engines != "virtual" and device(self.choice) == "cpu"
         return Settings(
             engine=self.engines[index],
             index=index,
@@ -109,7 +140,10 @@ class World:
             params=dict(chosen.params),
             speculator=speculation.name,
             speculator_params=dict(speculation.params),
-            acceptance=() if pool.engine.speculative is None else pool.engine.speculative.acceptance,
+            acceptance=() if drafting is None else drafting.acceptance or (),
+            draft_s=0.0 if drafting is None else drafting.draft_time_s,
+            synthetic=on_cpu and synthetic(pool, self.choice),
+            probabilities=self.choice.engines != "virtual" and has_probabilities(pool, self.choice),
             seed=self.scenario.seed,
             role=str(pool.role),
             tier=pool.hardware.tier,
@@ -140,26 +174,33 @@ class World:
     def record(self, facts: Facts, wall_s: float) -> Record:
         """The run is over, and this is what it leaves."""
         facts_manifest = manifest(self.scenario, self.workload, self.fingerprints, self.journal, facts)
-        facts_manifest |= {"wall_s": wall_s, "host": {"cores": os.cpu_count()}}
+        facts_manifest |= {"wall_s": wall_s, "host": {"cores": os.cpu_count()}, **self._events()}
         made = tables(self.journal, self.workload.classes, self.engines, self.scenario)
         decisions = None if self.decisions is None else [*self.decisions, *self.told_decisions]
         return Record(facts_manifest, *made, decisions=decisions)
+
+    def _events(self) -> dict[str, Any]:
+        """What happened beyond serving, where it could happen."""
+        events: dict[str, Any] = {}
+        if transfers := self._fleet.hand_overs:
+            events["kv_transfers"] = {"transfers": transfers}
+        if self.scenario.failures is not None:
+            events["faults"] = asdict(self._fleet.losses)
+        return events
 
 
 def _not_carried_out(scenario: Scenario) -> Iterator[str]:
     """What a scenario may say and a replay would pass over in silence."""
     mode = (scenario.replay or Replay()).engines
-    if scenario.policy.scaler is not None and scenario.policy.scaler.name != "none":
-        yield "policy.scaler: a replay does not start and stop engines as it goes; remove it, or simulate (`twinserve run`)"
-    if scenario.failures is not None:
-        yield "faults: a replay makes no engine fail; remove it, or simulate (`twinserve run`)"
+    if scenario.failures is not None and mode == "attached":
+        yield "faults: a replay breaks no servers that it did not start; remove it, use `engines: managed`, or simulate"
     for pool in scenario.pools:
-        if pool.role is not Role.BOTH:
-            yield f"fleet: pool {pool.name}: a replay does not hand KV over from prefill to decode engines; remove its `role:`"
+        if pool.role is not Role.BOTH and mode == "virtual":
+            yield f"fleet: pool {pool.name}: virtual engines have no KV that they could hand over; remove its `role:`, or simulate"
         if pool.hardware.pipeline_parallel > 1 and mode in ("virtual", "in-process"):
             yield f"fleet: pool {pool.name}: {mode} engines have one pipeline stage; set `pipeline_parallel: 1`"
-        if pool.hardware.parked:
-            yield f"fleet: pool {pool.name}: a replay has no parked engines; lower `gpus`, or simulate (`twinserve run`)"
+        if pool.engine.speculative is not None and pool.engine.speculative.drafter is not None:
+            yield f"engine.speculative.drafter: pool {pool.name}: is only simulated; give `acceptance:` rates in its place"
 
 
 def fingerprint_of(pool: EnginePool) -> Fingerprint:

@@ -34,7 +34,7 @@ class Listener(Protocol):
 
 
 class Engine:
-    """A live engine, and an ``EngineView`` of itself at the present moment."""
+    """A live engine, and a ``StepView`` of itself at the present moment."""
 
     __slots__ = (
         "_aborting",
@@ -188,6 +188,7 @@ class Engine:
             if not scheduler.waiting and not scheduler.running and not scheduler.remote:
                 return
             plan = self._plan = self.batcher.plan(self)
+            scheduler.changes.told()
             self._plan_expires = step + plan.valid_steps
         busy = scheduler.schedule(plan)
         self._count()
@@ -333,7 +334,7 @@ class Engine:
         self.waiting_count += 1
         self.wake()
 
-    def arrived(self, request: Request) -> None:
+    def receive(self, request: Request) -> None:
         """The KV of an expected request is here."""
         assert isinstance(self.scheduler, DecodeScheduler)
         self.scheduler.arrived(request)
@@ -397,6 +398,14 @@ class Engine:
     @property
     def waiting(self) -> Sequence[Request]:
         return (*self.scheduler.waiting, *self.scheduler.remote)
+
+    @property
+    def arrived(self) -> Sequence[Request]:
+        return self.scheduler.changes.arrived
+
+    @property
+    def departed(self) -> Sequence[int]:
+        return self.scheduler.changes.departed
 
     @property
     def kv_tokens_used(self) -> int:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from policies.held import Held
 from policies.protocols import Router, Scaler
 from policies.types import Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Shed
 from sim.engine import Engine
 from sim.handover import DecodeScheduler
-from sim.held import Held
 from sim.journal import Journal
 from sim.kernel import ARRIVAL, ROUTE, Bell, Kernel
 from sim.lifecycle import Lifecycle
@@ -62,7 +62,7 @@ class Fleet:
         self._observer: Observer | None = None
         self._by_id: dict[str, Engine] = {}
         self._all: tuple[Engine, ...] = ()
-        self._held = Held()
+        self._held: Held[Request] = Held()
         self._offering = False
         self._disaggregated = False
         self._active: Sequence[EngineView] = ()
@@ -234,7 +234,7 @@ class Fleet:
         target = request.pulled_by
         assert target is not None
         self._release(request)
-        target.arrived(request)
+        target.receive(request)
         self._offer_held()
 
     def _release(self, request: Request) -> None:

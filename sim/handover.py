@@ -13,7 +13,7 @@ user's first token, and the decode engine goes on with the second.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,7 @@ class DecodeScheduler(Scheduler):
         request.goal = request.prompt_tokens + request._generated
         request._computed = 0
         self.incoming.append(request)
+        self.changes.came(request)
 
     def arrived(self, request: Request) -> None:
         """All KV of a request is here."""
@@ -121,6 +122,7 @@ class DecodeScheduler(Scheduler):
             self._free(request, returns=False)
         else:
             self.incoming.remove(request)
+        self.changes.went(request)
 
     def schedule(self, plan: StepPlan) -> bool:
         super().schedule(plan)
@@ -131,11 +133,11 @@ class DecodeScheduler(Scheduler):
                 self._reserve()
         return self.decode_seqs > 0 or bool(self.chunks)
 
-    def _admit(self, plan: StepPlan, budget: int) -> None:
+    def _admit(self, plan: StepPlan, candidates: Iterable[Request], budget: int) -> None:
         seats = self.decode_seqs
         self._seat(plan)
         if budget > self.decode_seqs - seats:
-            super()._admit(plan, budget - self.decode_seqs + seats)
+            super()._admit(plan, candidates, budget - self.decode_seqs + seats)
 
     def _seat(self, plan: StepPlan) -> None:
         """Seats for those whose KV has come, after the running and before the waiting requests, as in vLLM."""
@@ -145,6 +147,7 @@ class DecodeScheduler(Scheduler):
             if caps is not None and caps.get(received[0].id, 1) == 0:
                 break
             request = received.popleft()
+            self.changes.went(request)
             self.running[request] = None
             self._take_seat(request, self.step)
 
@@ -174,6 +177,8 @@ class DecodeScheduler(Scheduler):
 
     def clear(self) -> list[Request]:
         here = [*super().clear(), *self.remote]
+        for request in self.remote:
+            self.changes.went(request)
         self.incoming.clear()
         self.receiving.clear()
         self.received.clear()

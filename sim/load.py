@@ -1,4 +1,8 @@
-"""Where requests come from: the workload's arrivals, and closed loops that send the next request when one is done."""
+"""Where requests come from: the workload's arrivals, and closed loops that send the next request when one is done.
+
+A front end, where there is one, keeps each request for its time before the fleet sees it. A closed loop's next request therefore
+never makes the engine's next step, which begins the instant that the last token is out.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class Load:
 
     ``concurrency``: class code → how many requests of that class are under way at any time; the arrival times of such a class
     only give the order. All other classes arrive at their times (open loop). ``until_s``: no request is sent at or after it.
+    ``frontend_s``: seconds per request and per prompt token from being sent to being dispatched.
     """
 
     def __init__(
@@ -29,10 +34,15 @@ class Load:
         *,
         concurrency: Mapping[int, int] | None = None,
         until_s: float = float("inf"),
+        frontend_s: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self._kernel = kernel
         self._workload = workload
-        self._dispatch = dispatch
+        self._dispatch = dispatch if frontend_s == (0.0, 0.0) else self._enter
+        self._out_of_frontend = dispatch
+        self._frontend_s = frontend_s
+        self.entering: dict[int, Request] = {}
+        """Requests in the front end, by id."""
         self._until_s = until_s
         self._waiting: dict[int, deque[int]] = {}
         self.sent = 0
@@ -54,6 +64,15 @@ class Load:
         queue = self._waiting.get(request.klass_code)
         if queue and self._kernel._now < self._until_s:
             self._send_at(self._kernel._now, queue.popleft())
+
+    def _enter(self, request: Request) -> None:
+        base, per_token = self._frontend_s
+        self.entering[request.id] = request
+        self._kernel.call_at(
+            self._kernel._now + base + per_token * request.prompt_tokens,
+            ARRIVAL,
+            lambda _: self._out_of_frontend(self.entering.pop(request.id)),
+        )
 
     def _send_at(self, time: float, row: int) -> None:
         self.due += 1

@@ -100,12 +100,20 @@ def _window(scenario: Scenario, journal: Journal, end_s: float) -> list[float]:
 
 
 def decisive(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved scenario without what has no bearing on the outcome: name, sweep, where trace files lie (content is hashed)."""
+    """A resolved scenario without what has no bearing on the outcome: name, sweep, and where the files lie whose content is hashed,
+    traces and fingerprints.
+    """
     entries = [dict(entry) for entry in resolved["workload"]]
     for entry in entries:
         if isinstance(trace := entry.get("trace"), Mapping):
             entry["trace"] = {key: value for key, value in trace.items() if key != "file"}
-    return {key: value for key, value in resolved.items() if key not in ("name", "sweep")} | {"workload": entries}
+    fleet = resolved["fleet"]
+    pools = [
+        {key: value for key, value in pool.items() if key != "fingerprint"}
+        for pool in ([fleet] if isinstance(fleet, Mapping) else fleet)
+    ]
+    kept = {key: value for key, value in resolved.items() if key not in ("name", "sweep")}
+    return kept | {"workload": entries, "fleet": pools[0] if isinstance(fleet, Mapping) else pools}
 
 
 def engine_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from policies.drafting.acceptance import Acceptance
+from policies.drafting.known import DRAFTERS
+from policies.drafting.world import DraftWorld
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
 from policies.protocols import Batcher, Speculator
 from policies.types import EngineState, Role
+from sim.drafters import Drafter, KnownDrafter, RatedDrafter
 from sim.engine import Engine, Listener
 from sim.handover import DecodeScheduler, PrefillScheduler
 from sim.journal import Journal
@@ -20,12 +23,13 @@ from sim.pipeline import PipelinedEngine
 from sim.prefixcache import ContentTrie
 from sim.scheduler import Scheduler
 from sim.site import Site
+from sim.speculation import Speculation
 from sim.steptime import StepTime
 from sim.stepwise import StepwiseScheduler
 from traces.hardware import stage_layers
 from traces.scenario import Scenario
-from traces.scenario.fleet import Engine as Knobs
 from traces.scenario.pools import EnginePool
+from traces.scenario.speculative import Speculative as Drafting
 from traces.workload import Workload
 
 _SCHEDULERS: dict[Role, type[Scheduler]] = {
@@ -69,10 +73,19 @@ def build_engines(
             }
             if limits.overlapped:
                 stepwise = StepwiseScheduler(limits, trie=trie)
-                drafting = _drafting(knobs, scenario.seed, speculator, f"e{index}")
+                speculation = None
+                if knobs.speculative is not None:
+                    speculation = Speculation(
+                        f"e{index}",
+                        speculator(f"e{index}"),
+                        _drafter(knobs.speculative, scenario.seed, workload),
+                        knobs.speculative.num_speculative_tokens,
+                        ahead=knobs.async_scheduling,
+                        draft_s=knobs.speculative.draft_time_s,
+                    )
                 layers = stage_layers(pool.shape.layers, limits.pipeline_parallel)
                 engine: Engine = PipelinedEngine(
-                    kernel, index, scheduler=stepwise, layers=[*map(len, layers)], **drafting, **common
+                    kernel, index, scheduler=stepwise, layers=[*map(len, layers)], speculation=speculation, **common
                 )
             else:
                 engine = Engine(kernel, index, scheduler=_SCHEDULERS[pool.role](limits, trie=trie), **common)
@@ -82,14 +95,12 @@ def build_engines(
     return engines
 
 
-def _drafting(knobs: Knobs, seed: int, speculator: Callable[[str], Speculator], engine: str) -> dict[str, Any]:
-    if (speculative := knobs.speculative) is None:
-        return {}
-    return {
-        "speculator": speculator(engine),
-        "acceptance": Acceptance(seed, speculative.acceptance),
-        "draft_s": speculative.draft_time_s,
-    }
+def _drafter(told: Drafting, seed: int, workload: Workload) -> Drafter:
+    if told.acceptance is not None:
+        return RatedDrafter(Acceptance(seed, told.acceptance))
+    names = sorted(set(told.drafters.values()))
+    categories = [names.index(told.drafter_of(klass.name)) for klass in workload.classes]
+    return KnownDrafter(DraftWorld(seed, [DRAFTERS[name] for name in names]), categories, told.tree_width)
 
 
 def engine_limits(pool: EnginePool) -> EngineLimits:

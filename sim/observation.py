@@ -41,7 +41,7 @@ class ObservedEngine:
         self.kv_tokens_used = engine.kv_tokens_used
 
     def sent(self, request: Request) -> None:
-        self.waiting.append(request)
+        self.waiting.append(FrozenRequest(request))  # type: ignore[arg-type]
         self.waiting_count += 1
         if request.source is None:
             self.pending_prefill_tokens += request.prompt_tokens + request.generated_tokens

@@ -13,21 +13,19 @@ nothing; a full pipeline ends a batch whenever its slowest stage is done with on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policies.drafting.acceptance import Acceptance
 from policies.latency import StepShape
-from policies.protocols import Speculator
-from policies.types import Drafts
+from policies.types import StepPlan
 from sim.batch import Batch
 from sim.engine import IDLE_POLL_S, Engine
 from sim.kernel import STEP_END, STEP_START, Bell
 from sim.noise import CHUNK
 from sim.request import Request
+from sim.speculation import Speculation
 from sim.stepwise import StepwiseScheduler
-from traces.errors import InputError
 
 
 @dataclass(slots=True)
@@ -42,21 +40,18 @@ class _Planned:
 
 
 class PipelinedEngine(Engine):
-    """``layers``: of the model on each stage. ``speculator`` and ``acceptance``: for speculative decoding. ``draft_s``: seconds per
-    token of the longest chain drafted.
-    """
+    """``layers``: of the model on each stage. It is a ``DraftView`` of itself where there is ``speculation``."""
 
     __slots__ = (
-        "_acceptance",
         "_done",
-        "_draft_s",
         "_ending",
         "_executed",
         "_free_s",
         "_planned",
         "_queue",
         "_shares",
-        "_speculator",
+        "_speculation",
+        "token_budget",
     )
 
     scheduler: StepwiseScheduler  # type: ignore[assignment]
@@ -66,15 +61,12 @@ class PipelinedEngine(Engine):
         *args: Any,
         scheduler: StepwiseScheduler,
         layers: Sequence[int] = (1,),
-        speculator: Speculator | None = None,
-        acceptance: Acceptance | None = None,
-        draft_s: float = 0.0,
+        speculation: Speculation | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, scheduler=scheduler, **kwargs)  # type: ignore[arg-type]
-        self._speculator = speculator
-        self._acceptance = acceptance
-        self._draft_s = draft_s
+        self._speculation = speculation
+        self.token_budget = self.max_batched_tokens
         self._queue: deque[_Planned] = deque()
         self._shares = [share / sum(layers) for share in layers]
         self._free_s = [0.0] * len(layers)
@@ -149,8 +141,9 @@ class PipelinedEngine(Engine):
         plan = self._plan
         if plan is None or (self._planned >= self._plan_expires and (scheduler.running or scheduler.waiting)):
             plan = self._plan = self.batcher.plan(self)
+            scheduler.changes.told()
             self._plan_expires = self._planned + plan.valid_steps
-        drafted = self._draft() if self._speculator is not None else 0
+        drafting_s = 0.0 if self._speculation is None else self._draft(self._speculation, plan)
         batch = scheduler.schedule(plan)
         self._count()
         now = self._kernel._now
@@ -166,7 +159,7 @@ class PipelinedEngine(Engine):
         layers_s = self.steptime.seconds(*_shape(batch)) - head_s
         # A step that was planned before a token is known waits for it at the first stage.
         fed = max(now, *(request.flight.known_s for request in batch.tokens))
-        start, end = self._pass(fed, layers_s * factor, (head_s + drafted * self._draft_s) * factor)
+        start, end = self._pass(fed, layers_s * factor, (head_s + drafting_s) * factor)
         for request in batch.sampled:
             request.flight.known_s = end
         row = (
@@ -217,41 +210,21 @@ class PipelinedEngine(Engine):
 
     # --- speculation --------------------------------------------------------------------------------------------------
 
-    def _draft(self) -> int:
-        """Let the speculator choose the draft tokens of the next step; the length of the longest chain drafted."""
-        speculator, acceptance, limits = self._speculator, self._acceptance, self.scheduler.limits
-        assert speculator is not None
-        assert acceptance is not None
-        assert limits.speculative is not None
-        most = limits.speculative.num_speculative_tokens
-        decoding = [request for request in self.scheduler.running if not request.flight.prefilling]
+    def _draft(self, speculation: Speculation, plan: StepPlan) -> float:
+        """Let the speculator choose the draft tokens of the next step; the seconds that drafting takes."""
+        self.token_budget = min(plan.token_budget, self.max_batched_tokens)
+        caps = plan.caps or {}
+        decoding = [r for r in self.scheduler.running if not r.flight.prefilling and caps.get(r.id, 1)]
         if not decoding:
-            return 0
-        shape = speculator.shape(self)
-        length = most if shape.tokens is None else shape.tokens
-        lengths = {r.id: (shape.per_request or {}).get(r.id, length) for r in decoding}
-        self._check(lengths, most, "drafts")
-        verified: Mapping[int, int] = lengths
-        if not limits.async_scheduling:
-            chains = {id: acceptance.chain(tokens) for id, tokens in lengths.items() if tokens}
-            selected = speculator.select(self, Drafts(chains)).tokens or {}
-            verified = {id: min(selected.get(id, tokens), tokens) for id, tokens in lengths.items()}
-            self._check(verified, most, "verifies")
+            return 0.0
+        passes, verified = speculation.choose(self, decoding)
         for request in decoding:
-            self.scheduler.propose(request, verified[request.id])
-        return max(lengths.values())
-
-    def _check(self, lengths: Mapping[int, int], most: int, what: str) -> None:
-        for id, tokens in lengths.items():
-            if not 0 <= tokens <= most:
-                raise InputError(
-                    f"policy.speculator: {what} {tokens} tokens for request {id}; engine {self.id} takes 0 to {most}, its "
-                    "num_speculative_tokens"
-                )
+            self.scheduler.propose(request, verified.get(request.id, 0))
+        return passes * speculation.draft_s
 
     def _accept(self, request: Request, drafts: int) -> int:
-        assert self._acceptance is not None
-        return self._acceptance.accepted(request.id, request._generated, drafts)
+        assert self._speculation is not None
+        return self._speculation.accepted(request, drafts)
 
     # --- what is left behind ------------------------------------------------------------------------------------------
 
@@ -294,6 +267,10 @@ class PipelinedEngine(Engine):
         return lost
 
     # --- EngineView ---------------------------------------------------------------------------------------------------
+
+    @property
+    def draft_s(self) -> float:
+        return 0.0 if self._speculation is None else self._speculation.draft_s
 
     def _step_now(self) -> int:
         return self._done

@@ -111,7 +111,8 @@ class Keys:
         for pool in scenario.pools:
             gpus = pool.hardware
             split = f"{gpus.tensor_parallel} {gpus.pipeline_parallel} {gpus.expert_parallel}"
-            name = ("fingerprint", pool.model, gpus.gpu, split, f"{gpus.precision} {gpus.kv_precision}")
+            precision = f"{gpus.precision} {gpus.kv_precision}"
+            name = ("fingerprint", pool.model, gpus.gpu, split, precision, gpus.fingerprint or "")
             if name not in self._seen:
                 self._seen[name] = hash_fingerprint(pool_fingerprint(pool.model, gpus).to_dict())
             found.append(self._seen[name])

@@ -108,7 +108,15 @@ def _run(subject: Subject) -> Iterator[Finding]:
     )
 
 
-_DRAFTING = {"speculative": {"method": "eagle3", "num_speculative_tokens": 8, "acceptance": 0.7}}
+_DRAFTING = {
+    "speculative": {
+        "method": "eagle3",
+        "num_speculative_tokens": 6,
+        "drafter": "eagle3/llama-3.1-8b/mt-bench",
+        "tree_width": 3,
+        "draft_time": "500us",
+    }
+}
 
 
 def _simulated(subject: Subject, scenario: Mapping[str, Any], decisions: str) -> Record:

@@ -51,6 +51,7 @@ class Request:
         "segment_from",
         "source",
         "true_output_tokens",
+        "under_way",
     )
 
     def __init__(
@@ -80,6 +81,8 @@ class Request:
         self.decoding = False
         self._computed = 0
         self._generated = 0
+        self.under_way = 0
+        """Tokens among the computed ones that will be so when the step in progress is over."""
         self.goal = prompt_tokens
         """Tokens to compute before the next one can be sampled: the prompt, and after a preemption what was generated too."""
         self.blocks = 0
@@ -101,7 +104,7 @@ class Request:
     def restart(self) -> None:
         """Nothing of the request is computed any more; what it was given will be computed again along with the prompt."""
         self.goal = self.prompt_tokens + self._generated
-        self._computed = self.blocks = 0
+        self._computed = self.blocks = self.under_way = 0
 
     @property
     def model(self) -> str:
@@ -147,4 +150,4 @@ class Request:
     def prefilled_tokens(self) -> int:
         if self.seated:
             return self.prompt_tokens + self.generated_tokens - 1
-        return self._computed
+        return self._computed - self.under_way

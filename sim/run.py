@@ -108,7 +108,15 @@ class _World:
         self.engines = build_engines(scenario, fingerprints, workload, self.kernel, self.journal, self.fleet, batcher, speculator)
         self.fleet.set_engines(self.engines)
         until = float("inf") if scenario.duration_s is None else scenario.duration_s
-        self.load = Load(self.kernel, workload, self.fleet.dispatch, concurrency=built.concurrency, until_s=until)
+        front = scenario.frontend
+        self.load = Load(
+            self.kernel,
+            workload,
+            self.fleet.dispatch,
+            concurrency=built.concurrency,
+            until_s=until,
+            frontend_s=(0.0, 0.0) if front is None else (front.base_s, front.per_token_s),
+        )
         self.fleet.on_done = self.load.on_done
         self.stopped = False
         if failures is not None:
@@ -147,4 +155,6 @@ class _World:
         self.kernel.play(end, report if watch is not None else None)
         self.stopped = early and not self.kernel.idle
         self.fleet.close()
+        for request in self.load.entering.values():
+            self.journal.unfinished(request, -1, -1)
         return time.perf_counter() - began

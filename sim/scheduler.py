@@ -13,6 +13,7 @@ two equal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop
 
 from policies.types import StepPlan
@@ -60,19 +61,20 @@ class Scheduler(Seats):
             self._free(request, returns=False)
             del self.running[request]
         else:
-            self.waiting.remove(request)
+            self._unqueue(request)
             self.pending_prefill_tokens -= request.goal
 
     def clear(self) -> list[Request]:
         """The engine has failed: all its requests, in order, with nothing computed but what they were given; memory is empty."""
         here = [*self.running, *self.waiting]
+        for request in list(self.waiting):
+            self._unqueue(request)
         for request in here:
             self._leave_seat(request)
             request.decoding = False
             request.blocks = request._computed = 0
             request.goal = request.prompt_tokens + request._generated
         self.running = {}
-        self.waiting.clear()
         self.chunks, self.started, self.finished, self._finishes = [], [], [], []
         self.prefill_tokens = self.pending_prefill_tokens = self.sitting_out = self.kv.used = 0
         self.prefill_attention = 0.0
@@ -109,7 +111,7 @@ class Scheduler(Seats):
                     self._take_chunk(request, tokens)
                     budget -= tokens
                 if self.waiting and budget > seats:
-                    self._admit(plan, budget - seats)
+                    self._admit(plan, self._admissible(plan.admit), budget - seats)
                 return seats > 0 or bool(self.chunks)
         return self._scan(plan, budget)
 
@@ -130,8 +132,7 @@ class Scheduler(Seats):
             victim = next((r for r in self.running if r.id == id), None)
             if victim is not None:
                 self._preempt(victim)
-        if plan.order is not None:
-            self._reorder(plan.order)
+        candidates = self._reorder(plan)
         caps = plan.caps
         kv = self.kv
         threshold = self._prefill_threshold()
@@ -175,7 +176,7 @@ class Scheduler(Seats):
         for request in order[turn:]:
             self._leave_seat(request)
         if self.waiting and budget > 0 and not self.preempted:
-            self._admit(plan, budget)
+            self._admit(plan, candidates, budget)
         return self.decode_seqs > 0 or bool(self.chunks)
 
     def _withdraw(self, request: Request, granted: dict[Request, int]) -> int:
@@ -187,18 +188,18 @@ class Scheduler(Seats):
             self.prefill_attention -= tokens * (request._computed + 0.5 * tokens)
         return tokens
 
-    def _admit(self, plan: StepPlan, budget: int) -> None:
+    def _admit(self, plan: StepPlan, candidates: Iterable[Request], budget: int) -> None:
         """Waiting requests, in order, while there are budget, seats and blocks."""
-        waiting, running, kv = self.waiting, self.running, self.kv
+        running, kv = self.running, self.kv
         max_seqs = self.limits.max_num_seqs
         caps = plan.caps
         limits = self.limits
         threshold = self._prefill_threshold()
-        held: list[Request] = []
-        while waiting and budget > 0 and len(running) < max_seqs:
-            request = waiting[0]
+        admitted: list[Request] = []
+        for request in candidates:
+            if budget <= 0 or len(running) >= max_seqs:
+                break
             if caps is not None and caps.get(request.id) == 0:
-                held.append(waiting.popleft())
                 continue
             tokens = request.goal
             need = kv.blocks_for(tokens)
@@ -234,8 +235,10 @@ class Scheduler(Seats):
                     request.cached_tokens = request._computed
             self._take_chunk(request, tokens)
             budget -= tokens
-            running[waiting.popleft()] = None
-        waiting.extendleft(reversed(held))
+            running[request] = None
+            admitted.append(request)
+        for request in admitted:
+            self._unqueue(request)
 
     def _take_chunk(self, request: Request, tokens: int) -> None:
         """Give ``request`` a prefill chunk, whose blocks are there."""

@@ -11,7 +11,7 @@ Every request is looked at in every step; steps without drafts and without overl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from policies.types import StepPlan
 from sim.batch import Batch, Flight, Room
@@ -27,13 +27,17 @@ Accept = Callable[[Request, int], int]
 class StepwiseScheduler(Queues):
     """The requests of one engine. ``schedule`` plans batch after batch, ``settle`` ends them in the same order."""
 
-    __slots__ = ("_drafted", "_passed_over", "_plans", "_unreported")
+    __slots__ = ("_ahead", "_drafted", "_landing", "_passed_over", "_plans", "_unreported")
 
     def __init__(self, limits: EngineLimits, *, trie: ContentTrie | None = None) -> None:
         """``trie``: names of prompt content; given, prefix caching is on."""
         super().__init__(limits, trie)
         spec = limits.speculative
         self._drafted = 0 if spec is None else spec.num_speculative_tokens
+        self._ahead = limits.batches > 1
+        """Steps are planned while others are under way: who plans then, counts what these compute as computed."""
+        self._landing = 0
+        """Else: the change of ``pending_prefill_tokens`` when the step under way is over."""
         self._plans = 0
         self._unreported = False
         self._passed_over: set[Request] = set()
@@ -56,20 +60,21 @@ class StepwiseScheduler(Queues):
             self.pending_prefill_tokens -= _left(request)
             del self.running[request]
         else:
-            self.waiting.remove(request)
+            self._unqueue(request)
             self.pending_prefill_tokens -= _known(request)
         self._release(request, returns=False)
 
     def clear(self) -> list[Request]:
         """The engine has failed: all its requests, in order, with nothing computed but what they were given; memory is empty."""
         here = [*self.running, *self.waiting]
+        for request in list(self.waiting):
+            self._unqueue(request)
         for request in here:
-            request.blocks = request._computed = 0
+            request.blocks = request._computed = request.under_way = 0
             request.goal = _known(request)
         self.running = {}
-        self.waiting.clear()
         self.started, self.finished = [], []
-        self.pending_prefill_tokens = self.kv.used = 0
+        self.pending_prefill_tokens = self._landing = self.kv.used = 0
         self._unreported = False
         self._passed_over.clear()
         if self.prefix is not None:
@@ -91,14 +96,13 @@ class StepwiseScheduler(Queues):
             victim = next((r for r in self.running if r.id == id), None)
             if victim is not None:
                 self._preempt(victim)
-        if plan.order is not None:
-            self._reorder(plan.order)
+        candidates = self._reorder(plan)
         batch = Batch()
         room = Room(self.limits, plan)
         threshold = self._prefill_threshold()
         chunked = self._run(batch, room, threshold)
         if not self.preempted:
-            self._admit(batch, room, threshold, chunked)
+            self._admit(candidates, batch, room, threshold, chunked)
         self._commit(batch)
         return batch
 
@@ -157,16 +161,16 @@ class StepwiseScheduler(Queues):
             batch.drafts[request] = verified
         flight.drafts = 0
 
-    def _admit(self, batch: Batch, room: Room, threshold: int, chunked: bool) -> None:
+    def _admit(self, candidates: Iterable[Request], batch: Batch, room: Room, threshold: int, chunked: bool) -> None:
         """Waiting requests, in order, while there are budget, seats and blocks."""
-        limits, kv, waiting = self.limits, self.kv, self.waiting
+        limits, kv = self.limits, self.kv
         ran = bool(batch.tokens)
-        held: list[Request] = []
-        while waiting and room.open and len(self.running) < limits.max_num_seqs:
-            request = waiting[0]
+        admitted: list[Request] = []
+        for request in candidates:
+            if not room.open or len(self.running) >= limits.max_num_seqs:
+                break
             if request.flight.stale:
-                held.append(waiting.popleft())
-                if limits.vllm_version < (0, 31):
+                if limits.vllm_version < (0, 31) and candidates is self.waiting:
                     self._passed_over.add(request)
                 continue
             known = request.goal = _known(request)
@@ -187,7 +191,6 @@ class StepwiseScheduler(Queues):
                 break
             tokens = room.offer(tokens, request.id)
             if tokens <= 0:
-                held.append(waiting.popleft())
                 continue
             spare = limits.watermark_blocks if self.running else 0
             whole = kv.blocks_for(min(known, limits.max_model_len)) - found + idle + spare
@@ -196,7 +199,7 @@ class StepwiseScheduler(Queues):
             need = max(self._slots(computed + tokens) - found, 0)
             if need + idle + spare > kv.free:
                 break
-            waiting.popleft()
+            admitted.append(request)
             self._passed_over.discard(request)
             self.running[request] = None
             if self.prefix is not None:
@@ -214,7 +217,8 @@ class StepwiseScheduler(Queues):
             if computed + tokens > known:
                 batch.drafts[request] = computed + tokens - known
                 batch.padded.add(request)
-        waiting.extendleft(reversed(held))
+        for request in admitted:
+            self._unqueue(request)
 
     def _pads_alone(self, computed: int) -> bool:
         """Whether a request with one token left to compute is padded though nobody else runs."""
@@ -240,7 +244,11 @@ class StepwiseScheduler(Queues):
             request._computed += tokens
             flight.in_flight += tokens
             flight.prefilling = request._computed < _known(request) + flight.placeholders
-            self.pending_prefill_tokens += _left(request) - before
+            if self._ahead:
+                self.pending_prefill_tokens += _left(request) - before
+            else:
+                self._landing += _left(request) - before
+                request.under_way = tokens
             if flight.prefilling:
                 continue
             batch.sampled.add(request)
@@ -254,10 +262,13 @@ class StepwiseScheduler(Queues):
     def settle(self, batch: Batch, accept: Accept) -> list[tuple[Request, int]]:
         """The oldest batch has ended: who got how many tokens. Sets ``started`` and ``finished``."""
         self.started, self.finished = [], []
+        self.pending_prefill_tokens += self._landing
+        self._landing = 0
         emitted: list[tuple[Request, int]] = []
         for request, tokens in batch.tokens.items():
             flight = request.flight
             flight.in_flight -= tokens
+            request.under_way = 0
             stale = flight.stale > 0
             flight.stale -= tokens if stale else 0
             if flight.gone or request not in batch.sampled:
@@ -274,7 +285,7 @@ class StepwiseScheduler(Queues):
             if request in self.running:
                 del self.running[request]
             else:
-                self.waiting.remove(request)
+                self._unqueue(request)
         return emitted
 
     def _emit(self, request: Request, tokens: int, stale: bool) -> int:
@@ -334,10 +345,7 @@ class StepwiseScheduler(Queues):
         flight.stale = flight.in_flight
         flight.prefilling = True
         del self.running[request]
-        if self._passed_over and self.limits.scheduling_policy == "fcfs":
-            self.waiting.insert(len(self._passed_over), request)
-        else:
-            self._queue(request, last=False)
+        self._queue(request, last=False, place=len(self._passed_over))
         self.preempted += 1
 
     def _release(self, request: Request, *, returns: bool) -> None:

@@ -128,6 +128,27 @@ def test_noise_of_a_replay_is_small_and_its_quantiles_are_the_librarys(shared_da
     assert "nothing to look at" in call("noise", H200).stderr
 
 
+def test_validate_refuses_a_folder_without_data_in_one_line_and_answers_in_json(tmp_path: Path) -> None:
+    from tests.figures.validation.rows import data_folder
+
+    refused = call("validate", tmp_path / "nothing")
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+    assert "give the folder that holds the measured data" in refused.stderr
+    found = json.loads(call("validate", data_folder(tmp_path), "--jobs", 1, "--json").stdout)
+    assert {goal["metric"] for goal in found["goals"]} == {"tpot", "ttft"}
+    assert found["left_out"]
+
+
+def test_a_corrected_fingerprint_is_told_from_the_assembled_one() -> None:
+    corrected, plain = (call("show", f"gpt-oss-120b/h200/tp2/mxfp4{at}", "--json").stdout for at in ("", "@assembled"))
+    assert json.loads(corrected)["provenance"] == "end-to-end"
+    assert json.loads(plain)["provenance"] == "assembled"
+    refused = call("show", "gpt-oss-120b/h200/tp2/mxfp4@0.1")
+    assert refused.exit_code == 2
+    assert "no correction for engine version 0.1 (there are: @0.18.0)" in refused.stderr
+
+
 def test_a_run_beyond_the_calibrated_range_is_refused_unless_asked_and_then_marked(tmp_path: Path) -> None:
     scenario = tmp_path / "wide.yaml"
     scenario.write_text(

@@ -60,9 +60,8 @@ def test_a_wrong_replay_part_is_one_line(scenario: Path, setting: str, words: st
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("policy.scaler=target-load", "policy.scaler: a replay does not start and stop engines"),
-        ("faults={mtbf: 60s}", "faults: a replay makes no engine fail"),
-        ("fleet.parked=1", "a replay has no parked engines"),
+        ("fleet=[{gpu: h200, gpus: 1, role: prefill}, {gpu: h200, gpus: 1, role: decode}]", "virtual engines have no KV"),
+        ("fleet={gpu: h200, gpus: 2, pipeline_parallel: 2}", "virtual engines have one pipeline stage"),
     ],
 )
 def test_what_a_replay_does_not_do_is_not_passed_over(scenario: Path, setting: str, words: str) -> None:

@@ -85,7 +85,7 @@ def _worst(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _decided(log: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [entry for entry in log if entry["point"] != "latency"]
+    return [entry for entry in log if entry["point"] not in ("latency", "restart")]
 
 
 def _paired(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

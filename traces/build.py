@@ -185,7 +185,8 @@ def _classified(workload: Workload, entry: parts.Entry, scenario: Scenario) -> W
         (dataclasses.replace(whole, name=f"{entry.name}/{arm.tier}", tier=arm.tier, slo=arm.slo.slo()), arm.share)
         for arm in entry.slo_mix
     ]
-    return assign_mix(workload, arms, _seed(entry, scenario, "mix"))
+    limits = [np.inf if arm.prompts_up_to is None else arm.prompts_up_to for arm in entry.slo_mix]
+    return assign_mix(workload, arms, _seed(entry, scenario, "mix"), limits)
 
 
 def _within_context(workload: Workload, entry: parts.Entry, scenario: Scenario) -> Workload:

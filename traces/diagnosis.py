@@ -26,6 +26,7 @@ KV_FULL = 0.95
 UNFINISHED = 0.01
 """Share of unfinished requests from which their censored latencies distort percentiles."""
 _EMPTYING = 0.1
+_TWO_SIDED = 1.96
 _NEGLIGIBLE = 0.05
 
 
@@ -79,18 +80,21 @@ def _course(online: _Online, start_s: float, end_s: float, stopped_s: float) -> 
     """On how the run went in time: overload; else what of the window lies outside a steady state."""
     arrival, gone = online.arrival_s[online.finishing], online.gone_s[online.finishing]
     overloaded = "the fleet is overloaded, and percentiles, which depend on how long it ran, mean nothing"
-    if growth := queue_growth(online.arrival_s, online.scheduled_s, stopped_s):
-        yield (
-            f"the queue was still growing at the end ({growth[0]:,.0f}, then {growth[1]:,.0f} requests waiting, early and late in "
-            f"the second half): {overloaded}"
-        )
+    queue = queue_growth(online.arrival_s, online.scheduled_s, stopped_s)
+    if queue is not None and queue.shown:
+        yield f"the queue was still growing at the end ({queue.early:,.0f}, then {queue.late:,.0f} requests waiting): {overloaded}"
         return
-    if growth := crowd_growth(arrival, gone, stopped_s):
-        yield (
-            f"ever more requests were under way ({growth[0]:,.0f}, then {growth[1]:,.0f}, early and late in the last two thirds): "
-            f"{overloaded}"
-        )
+    crowd = crowd_growth(arrival, gone, stopped_s)
+    if crowd is not None and crowd.shown:
+        yield f"ever more requests were under way ({crowd.early:,.0f}, then {crowd.late:,.0f}): {overloaded}"
         return
+    if unsure := [growth for growth in (queue, crowd) if growth is not None and growth.open]:
+        clearest = min(unsure, key=lambda growth: growth.least_overload)
+        yield (
+            f"whether the fleet keeps up is open: what waits grew by {_percent(clearest.share)} of the arrivals, and luck makes "
+            f"±{_percent(_TWO_SIDED * clearest.error)}; an overload below {_percent(clearest.least_overload)} need not show in so "
+            f"short a run: run longer"
+        )
     if wave := first_wave_s(arrival, gone):
         if start_s < wave[1] < end_s:
             yield (

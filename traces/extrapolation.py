@@ -6,8 +6,8 @@ at or above zero. What a constant means is said in ``policies.extrapolation``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from policies.extrapolation.allreduce import TENSORRT_LLM, AllReduceRule
 from policies.extrapolation.architecture import Architecture
 from policies.extrapolation.hardware import Columns, Hardware, columns, from_constants
+from policies.extrapolation.interval import Extrapolation, Residuals
 from policies.extrapolation.memory import MemoryUse, memory_columns
 from policies.extrapolation.runs import Runs
 from traces.errors import InputError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 RESIDUAL_FLOOR = 0.01
 """Relative errors below this count alike: measurements repeat no better."""
@@ -37,6 +39,9 @@ class Samples:
     runs: Runs
     seconds: Floats
     memory_bytes: Floats
+
+
+Predict = Callable[[Samples], Floats]
 
 
 def calibrate(samples: Sequence[Samples], *, rule: AllReduceRule = TENSORRT_LLM, by_precision: bool = True) -> Hardware:
@@ -71,6 +76,55 @@ def calibrate_memory(samples: Sequence[Samples]) -> MemoryUse:
     memory = np.concatenate([s.memory_bytes for s in samples])
     known = np.isfinite(memory)
     return MemoryUse.from_constants(dict(zip(names, least_absolute(matrix[known], memory[known]).tolist(), strict=True)))
+
+
+def extrapolate(samples: Sequence[Samples], *, rule: AllReduceRule = TENSORRT_LLM, by_precision: bool = True) -> Extrapolation:
+    """Constants from all samples, and prediction intervals from leaving one model out at a time.
+
+    A left-out model's whole runs (as many layers as it has) are predicted from the other models' samples and its own runs of fewer
+    layers: what a user has who measured one or two layers on known hardware.
+
+    Raises:
+        InputError: a latency is wrong, as for ``calibrate``, or there are too few whole runs to leave one model's out.
+    """
+
+    def latency(rest: Sequence[Samples]) -> Predict:
+        hardware = calibrate(rest, rule=rule, by_precision=by_precision)
+        return lambda s: hardware.latency(s.architecture, s.runs).total_s
+
+    def memory(rest: Sequence[Samples]) -> Predict:
+        use = calibrate_memory(rest)
+        return lambda s: use.total_bytes(s.architecture, s.runs)
+
+    try:
+        residuals = Residuals.of(*_left_out(samples, latency, "seconds")), Residuals.of(*_left_out(samples, memory, "memory_bytes"))
+    except ValueError as error:
+        raise InputError(f"samples: {error}, from whole runs of two models or more") from None
+    return Extrapolation(calibrate(samples, rule=rule, by_precision=by_precision), calibrate_memory(samples), *residuals)
+
+
+def _left_out(samples: Sequence[Samples], fit: Callable[[Sequence[Samples]], Predict], kind: str) -> tuple[Floats, Ints]:
+    """log(measured / predicted) of whole runs whose model's whole runs were left out, and their ranks; unknown ones are dropped."""
+    logs, ranks = [np.empty(0)], [np.empty(0, np.int64)]
+    for model in dict.fromkeys(s.model for s in samples):
+        parts = [(s, (s.runs.layers == s.architecture.layers) & (s.model == model)) for s in samples]
+        left = [chosen(s, whole) for s, whole in parts if whole.any()]
+        rest = [chosen(s, ~whole) for s, whole in parts if not whole.all()]
+        if not left or all(s.model == model for s in rest):
+            continue
+        predict = fit(rest)
+        for s in left:
+            error = np.log(getattr(s, kind) / predict(s))
+            known = np.isfinite(error)
+            logs.append(error[known])
+            ranks.append(s.runs.tp[known])
+    return np.concatenate(logs), np.concatenate(ranks)
+
+
+def chosen(samples: Samples, rows: NDArray[np.bool_]) -> Samples:
+    """The rows of the samples for which ``rows`` holds."""
+    runs = Runs(**{field.name: getattr(samples.runs, field.name)[rows] for field in fields(Runs)})
+    return replace(samples, runs=runs, seconds=samples.seconds[rows], memory_bytes=samples.memory_bytes[rows])
 
 
 def least_absolute(matrix: Floats, target: Floats, rounds: int = 15) -> Floats:

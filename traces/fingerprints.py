@@ -1,4 +1,8 @@
-"""The library of fingerprints: one JSON file per common deployment in ``traces/fingerprints/``, data sheets for all others."""
+"""The library of fingerprints: one JSON file per common deployment in ``traces/fingerprints/``, data sheets for all others.
+
+Where a system was measured while serving (``traces.corrections``), its end-to-end correction is on top. Without an engine version,
+that is the newest one that schedules as asked; ``name@0.18.0`` names another, ``name@assembled`` leaves the correction out.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +52,16 @@ def load_fingerprint(
     expert_parallel: bool = False,
     kv_precision: str = "bf16",
     async_scheduling: bool = True,
+    engine: str | None = None,
 ) -> Fingerprint:
     """The fingerprint of one deployment: the library's file, or else an analytic one from data sheets.
 
-    ``async_scheduling``: the engine plans a step while the one before it runs, as vLLM does by default from 0.14 on.
+    ``async_scheduling``: the engine plans a step while the one before it runs, as vLLM does by default from 0.14 on. ``engine``:
+    the version whose end-to-end correction is asked for, or ``AS_ASSEMBLED``; default: the newest that was measured.
 
     Raises:
-        InputError: the model or GPU is unknown, the model cannot be split or quantised so, or there is only a file for others.
+        InputError: the model or GPU is unknown, the model cannot be split or quantised so, there is only a file for others, or no
+            correction for that version.
     """
     from traces.assembly.deployment import Deployment
 
@@ -67,11 +74,24 @@ def load_fingerprint(
         expert_parallel=expert_parallel,
         kv_precision=kv_precision,
     )
-    fingerprint = _of(deployment)
-    return fingerprint if async_scheduling else scheduled_synchronously(fingerprint)
+    return _served(_assembled(deployment), async_scheduling, engine)
 
 
-def _of(deployment: Deployment) -> Fingerprint:
+def _served(fingerprint: Fingerprint, async_scheduling: bool | None, engine: str | None) -> Fingerprint:
+    """With the correction of that engine version. ``async_scheduling``: ``None`` = as that version does."""
+    from traces.corrections import AS_ASSEMBLED, system_of, systems_of
+
+    if engine is None:
+        systems = [one for one in systems_of(fingerprint) if one.async_scheduling is (async_scheduling is not False)]
+        system = systems[-1] if systems else None
+    else:
+        system = None if engine == AS_ASSEMBLED else system_of(fingerprint, engine)
+    if async_scheduling is False or (async_scheduling is None and system is not None and not system.async_scheduling):
+        fingerprint = scheduled_synchronously(fingerprint)
+    return fingerprint if system is None else system.applied(fingerprint)
+
+
+def _assembled(deployment: Deployment) -> Fingerprint:
     from traces.assembly.pipeline import in_stages
 
     path = FOLDER / file_name(deployment.name)
@@ -87,8 +107,10 @@ def pool_fingerprint(model: str, pool: Pool) -> Fingerprint:
     """The fingerprint of an engine of a scenario's pool that serves ``model``.
 
     Raises:
-        InputError: as ``load_fingerprint``.
+        InputError: as ``load_fingerprint``, or the pool's own file is not a valid fingerprint.
     """
+    if pool.fingerprint is not None:
+        return read_fingerprint(Path(pool.fingerprint))
     return load_fingerprint(
         model,
         pool.gpu,
@@ -103,12 +125,15 @@ def pool_fingerprint(model: str, pool: Pool) -> Fingerprint:
 def named_fingerprint(name: str) -> Fingerprint:
     """The fingerprint of a name such as ``qwen3-235b-a22b/h200/tp8ep/fp8_block+kv-fp8``, or in the JSON file of that path.
 
+    A name may end in an engine version, ``@0.18.0``, or in ``@assembled``.
+
     Raises:
-        InputError: it is neither.
+        InputError: it is neither, or no correction for that version.
     """
     if name.endswith(".json"):
         return read_fingerprint(Path(name))
-    return _of(deployment_of(name))
+    deployment, _, engine = name.partition("@")
+    return _served(_assembled(deployment_of(deployment)), None, engine or None)
 
 
 def deployment_of(name: str) -> Deployment:

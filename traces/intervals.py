@@ -14,17 +14,20 @@ in it. The multiplier is Student's t.
 - A proportion gets Wilson's score interval at its effective sample size p(1 − p) / var(p) (Korn & Graubard, Survey Methodology
   1998), so that 100 % of n requests still has a lower end below 1.
 - A quantile gets Woodruff's interval (JASA 1952): the variance of the share of samples below the estimated quantile, stabilised by
-  the arcsine, picks the two order statistics. No density is estimated, and the interval is as lopsided as the tail. In the tails
-  the effective sample size is the geometric mean of that and of what three times as many samples tell (``_effective_at``).
+  the arcsine, picks the two order statistics. No density is estimated, and the interval is as lopsided as the tail.
+
+In a tail, a run that by luck saw few bursts takes its samples for independent just when it should not. Three times as many samples,
+and at least the outermost 5 %, show better how they cluster: where they tell a smaller effective sample size, the geometric mean of
+the two is taken (``_effective_at``). An attainment near 100 % is a tail, too: of the requests' *strain*, latency over limit. Where
+fewer than ten missed, the requests that came nearest to it tell alone, and 100 % of correlated requests is not taken for 100 % of
+independent ones.
 
 ``python -m benchmarks.coverage`` measures on simulated queues and fleets, all the way from scenario to summary, how many intervals
 hold the truth; tests/traces/test_intervals.py does on synthetic streams. Both ask for 92 to 98 % of attainment, goodput, and p50
-and p99 of TTFT and TPOT. Where that is not to be had: a p99 of a run that saw few independent excursions above it has a ``note``,
-and is not to be trusted. Most such runs are noted, and most of their intervals hold, because they are open above. The few that
-are not noted are those that by chance saw only short excursions; they are too low, and nothing in the run shows it. So where many
-runs of a kind are noted, distrust the others, too. A mean that hangs on congestion which comes once in many runs is not covered by
-the runs without it; no method sees a correlation longer than the run; a drift (a queue that grows) has no mean to be covered; and
-with no miss at all, or nothing but misses, a proportion's interval takes the requests as independent.
+and p99 of TTFT and TPOT. A p99 has a ``note``, and is not to be trusted, where the run is too short for it: where it holds fewer
+than ``ENOUGH_EXCURSIONS`` independent excursions beyond the p99 (``traces.excursions``). What no method sees from one run: a
+correlation longer than the run; congestion that comes once in many runs, by those without it; the mean of a drift (a queue that
+grows). Where misses come in fewer than about five spells, an attainment's interval errs on the wide side.
 """
 
 from __future__ import annotations
@@ -37,20 +40,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.excursions import ENOUGH_EXCURSIONS, independent_share
+
 QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 BATCHES = 32
 _Z = 1.959964
 _LEAST_INFLATION = 0.5  # chance alone hardly ever makes 32 batches vary less than half as much as independent samples would
 _MOST_CORRELATION = 0.5
-_FEW_EXCURSIONS = 5.0
-_MILDER = 3.0
-_BULK = 0.90  # the tail of a run that happens to see few bursts looks independent; at p90 the same run shows how it clusters
+_THICKER = 3.0
+_LEAST_TAIL = 0.05
+_HANDFUL = 10
 _T_DEGREES = np.array([1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 30, math.inf])
 _T_VALUES = np.array(  # scipy.stats.t.ppf(0.975, degrees)
     [12.7062, 8.0280, 6.0167, 4.9488, 4.3027, 3.5747, 3.1824, 2.7764, 2.5706, 2.4469, 2.3060, 2.2281, 2.1314, 2.0423, _Z]
 )
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,20 @@ def ratio(numerators: Floats, denominators: Floats, n: int) -> Estimate:
     return Estimate(value, value - t * error, value + t * error, n)
 
 
-def proportion(successes: NDArray[np.bool_]) -> Estimate:
-    """Share of successes among events in time order."""
+def proportion(successes: Mask, strain: Floats | None = None) -> Estimate:
+    """Share of successes among events in time order.
+
+    ``strain``: how near each event came to the other side, in any unit: successes are the events of least strain. Without it, or
+    with no more than a handful of either kind, nothing tells how those that are rare cluster.
+    """
     n = len(successes)
     if n == 0:
         return UNKNOWN
-    p, effective, t = _effective(*_shares(successes), n)
+    p = np.count_nonzero(successes) / n
+    if strain is None:
+        _, effective, t = _effective(*_shares(successes), n)
+    else:
+        effective, t = _effective_at(p, strain, np.sort(strain), successes)
     scale = 1 + t * t / effective
     centre = (p + t * t / (2 * effective)) / scale
     half = t * math.sqrt(p * (1 - p) / effective + (t / (2 * effective)) ** 2) / scale
@@ -111,17 +125,17 @@ def quantiles(x: Floats, probabilities: Sequence[float]) -> list[Estimate]:
     if n == 0:
         return [UNKNOWN for _ in probabilities]
     ordered = np.sort(x)
-    bulk = _effective(*_shares(x <= ordered[int(_BULK * (n - 1))]), n)[1]
+    independent = independent_share(x, ordered)
     estimates = []
     for p in probabilities:
         below, part = divmod(p * (n - 1), 1)
         value = float(ordered[int(below)] * (1 - part) + ordered[min(int(below) + 1, n - 1)] * part)
-        effective, t = _effective_at(p, x, ordered, value)
+        effective, t = _effective_at(p, x, ordered, x <= value)
         low, high = _ranks(p, effective, t)
         first, last = math.floor(low * n), math.ceil(high * n)
         lo = min(value, float(ordered[first - 1])) if first >= 1 and low > 0 else None
         hi = max(value, float(ordered[last - 1])) if last <= n and high < 1 else None
-        estimates.append(Estimate(value, lo, hi, n, quantile_note(p, n, min(effective, bulk) if p > _BULK else effective)))
+        estimates.append(Estimate(value, lo, hi, n, quantile_note(p, n, independent * n)))
     return estimates
 
 
@@ -163,15 +177,15 @@ def histogram_quantiles(
     return estimates
 
 
-def quantile_note(probability: float, n: int, effective: float) -> str:
-    """What to know of a quantile from ``n`` samples that are worth ``effective`` independent ones; empty when all is well."""
+def quantile_note(probability: float, n: int, independent: float) -> str:
+    """What to know of a quantile from ``n`` samples in so many independent groups; empty when all is well."""
     tail = min(probability, 1 - probability)
     name = f"p{100 * probability:g}"
     needed = round(1 / tail)
     if n < needed:
         return f"from {_samples(n)}; {name} needs {needed}"
-    if effective * tail < _FEW_EXCURSIONS and probability != 0.5:
-        seen = max(1, round(effective * tail))
+    if independent * tail < ENOUGH_EXCURSIONS and probability != 0.5:
+        seen = max(1, math.floor(independent * tail))
         return f"only about {seen} independent excursion{'' if seen == 1 else 's'} beyond {name}; run longer to trust it"
     return ""
 
@@ -200,7 +214,7 @@ def error_of_sum(residuals: Floats) -> tuple[float, float]:
 
 def rank_interval(p: float, x: Floats, value: float) -> tuple[float, float]:
     """Woodruff's interval of ranks for quantile ``p``, estimated as ``value``, of samples in time order."""
-    return _ranks(p, *_effective_at(p, x, np.sort(x), value))
+    return _ranks(p, *_effective_at(p, x, np.sort(x), x <= value))
 
 
 def starts(n: int) -> NDArray[np.int64]:
@@ -209,7 +223,7 @@ def starts(n: int) -> NDArray[np.int64]:
     return np.arange(batches, dtype=np.int64) * n // batches
 
 
-def _shares(hits: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _shares(hits: Mask) -> tuple[Floats, Floats]:
     n = len(hits)
     bounds = [*starts(n).tolist(), n]
     counts = [np.count_nonzero(hits[a:b]) for a, b in itertools.pairwise(bounds)]
@@ -236,20 +250,22 @@ def _effective(y: Floats, x: Floats, n: int) -> tuple[float, float, float]:
     return p, min(p * (1 - p) / error**2 if error > 0 else math.inf, n / _LEAST_INFLATION), t
 
 
-def _effective_at(p: float, x: Floats, ordered: Floats, value: float) -> tuple[float, float]:
-    """The number of independent samples that would know the share below quantile ``p`` as well, and the t multiplier.
+def _effective_at(p: float, x: Floats, ordered: Floats, below: Mask) -> tuple[float, float]:
+    """The number of independent samples that would know the share ``p`` of samples ``below`` as well, and the t multiplier.
 
-    A run that happens to see few bursts has samples beyond its p99 that look independent, and a p99 that is too low: just where the
-    interval should be wide it would be narrow. Three times as many samples show better how they cluster, but cluster more: the
-    geometric mean of the two is taken.
+    In a tail, a thicker one is asked, too, and where it tells a smaller number, the geometric mean of the two counts. A handful of
+    samples in the tail tells nothing of how they cluster: then the thicker one tells alone.
     """
-    _, effective, t = _effective(*_shares(x <= value), len(x))
-    tail = _MILDER * min(p, 1 - p)
-    if tail < 0.5:
-        rank = 1 - tail if p > 0.5 else tail
-        milder = _effective(*_shares(x <= ordered[int(rank * (len(x) - 1))]), len(x))[1]
-        effective = math.sqrt(effective * milder)
-    return effective, t
+    n = len(x)
+    tail = max(_THICKER * min(p, 1 - p), _LEAST_TAIL)
+    _, effective, t = _effective(*_shares(below), n)
+    if tail >= 0.5:
+        return effective, t
+    rank = 1 - tail if p > 0.5 else tail
+    _, thicker, thicker_t = _effective(*_shares(x <= ordered[int(rank * (n - 1))]), n)
+    if min(p, 1 - p) * n < _HANDFUL:
+        return min(thicker, n), thicker_t
+    return math.sqrt(effective * min(effective, thicker)), t
 
 
 def _ranks(p: float, effective: float, t: float) -> tuple[float, float]:

@@ -109,6 +109,11 @@ METRICS: tuple[Metric, ...] = (
         "The same over admitted requests: ever assigned to an engine and not shed. It can rise as a policy sheds more.",
     ),
     Metric(
+        "attainment_dslo",
+        "1",
+        "Share of offered requests with TTFT and TPOT objectives whose every token i (from 0) came by arrival + TTFT + i·TPOT.",
+    ),
+    Metric(
         "goodput_req_s",
         "1/s",
         "Measured requests that meet their SLO, per second of the window.",
@@ -140,6 +145,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("prefix_hit", "1", "Share of prompt tokens found in the prefix cache; measured requests that were scheduled."),
     Metric("draft_acceptance", "1", "Accepted over verified draft tokens; measured requests."),
+    Metric(
+        "accepted_per_verification",
+        "tokens",
+        "Draft tokens accepted per decoding request and step, the token that the model adds not counted; steps of the window.",
+        per_group=False,
+        aliases={"vllm": "mean acceptance length − 1"},
+    ),
     Metric(
         "preemptions", "count", "Preemptions by recompute suffered by measured requests.", aliases={"vllm": "vllm:num_preemptions"}
     ),
@@ -243,6 +255,7 @@ class Run:
         outcome, names = codes(requests, "outcome")
         self.outcome = {name: outcome == (names.index(name) if name in names else -2) for name in OUTCOMES}
         self.verdicts: Verdicts = judge(requests, verdict)
+        self.dslo = judge(requests, "dslo")
         self.first = self.arrival + self.latency["ttft_s"]
         later = np.maximum(self.tokens["output_tokens"] - 1, 0)
         self.last = self.first + np.where(later > 0, self.latency["tpot_s"] * later, 0.0)
@@ -275,8 +288,10 @@ class Run:
     def _attainment(self, rows: Mask) -> Iterator[tuple[str, Estimate]]:
         judged = rows & self.verdicts.judged
         met = rows & self.verdicts.met
-        yield "attainment", proportion(met[judged])
-        yield "attainment_admitted", proportion(met[judged & self.verdicts.admitted])
+        for key, some in (("attainment", judged), ("attainment_admitted", judged & self.verdicts.admitted)):
+            yield key, proportion(met[some], self.verdicts.strain[some])
+        dslo = self.dslo
+        yield "attainment_dslo", proportion(dslo.met[rows & dslo.judged], dslo.strain[rows & dslo.judged])
         tokens = self.tokens["output_tokens"][met]
         for key, weight in (("goodput_req_s", None), ("goodput_tok_s", tokens)):
             yield key, self._rate(self.arrival[met], weight) if judged.any() else UNKNOWN
@@ -334,6 +349,7 @@ class Run:
         no_price = Estimate(None, note="no price per GPU-hour is given")
         no_capacity = Estimate(None, note="the manifest does not tell the engines' KV capacity")
         return {
+            "accepted_per_verification": self._accepted_per_verification(),
             "gpu_s": _scaled(ratio(use.gpu_s, widths, engines), seconds),
             "usd": no_price if use.usd is None else _scaled(ratio(use.usd, widths, engines), seconds),
             "usd_per_mtok": no_price if use.usd is None else ratio(use.usd, self.emitted(begun) / 1e6, int(begun.sum())),
@@ -343,6 +359,15 @@ class Run:
             else _clipped(ratio(use.kv_used, use.kv_capacity, self.record.steps.num_rows), 0.0, 1.0),
             "kv_use.max": no_capacity if use.kv_peak is None else Estimate(use.kv_peak, n=self.record.steps.num_rows),
         }
+
+    def _accepted_per_verification(self) -> Estimate:
+        """Steps tell what was verified, requests which share of it was accepted."""
+        steps = self.record.steps
+        start_s, end_s = self.record.window_s
+        inside = (floats(steps, "start_s") >= start_s) & (floats(steps, "start_s") < end_s)
+        verified, decodes = (floats(steps, name)[inside].sum() for name in ("spec_tokens", "decode_tokens"))
+        share = self._share("accepted_tokens", "drafted_tokens", self.measured)
+        return _scaled(share, float(verified / decodes)) if verified and decodes else UNKNOWN
 
 
 def _clipped(estimate: Estimate, least: float, most: float = np.inf) -> Estimate:

@@ -10,15 +10,19 @@ How often these tests are right is measured by ``python -m benchmarks.overload``
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from traces.intervals import error_of_sum
 from traces.slices import Floats
 
-_QUEUE_GROWTH = 0.02
-_CROWD_GROWTH = 0.04
+_PARTS = 32
+_ONE_SIDED = 1.645
+_SAFETY = 1.96  # 1.28 would do, were the error known; that of a queue which hits zero now and then is told too small
+_LEAST_GAIN = 10
+_NOTABLE = 0.05
 _CROWD_FACTOR = 1.5
-_GROWTH_REQUESTS = 10
 _STAYS = 3.0
 _POINTS = 400
 _BATCHES = 20
@@ -32,52 +36,84 @@ def under_way(arrival_s: Floats, gone_s: Floats, times_s: Floats) -> Floats:
     return here.astype(np.float64)
 
 
-def queue_growth(arrival_s: Floats, scheduled_s: Floats, end_s: float) -> tuple[float, float] | None:
-    """Requests waiting in the first and the last quarter of the second half of the arrivals, if a queue builds up; else ``None``.
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a number of requests changed while requests arrived.
 
-    A queue builds up if it is longer in each quarter than in the one before and gains more than 2 % of the arrivals, and more
-    than ten requests. ``scheduled_s``: NaN = never.
+    ``early``, ``late``: its mean over the first and the last quarter of the time looked at. ``share``: what it gained, per arrival;
+    at load ρ > 1 that is 1 − 1/ρ. ``error``: standard error of ``share``; ``gain``: in requests.
     """
-    quarters, arrivals = _quarters(arrival_s, scheduled_s, end_s, 1 / 2)
-    growth = (quarters[3] - quarters[0]) * 4 / 3
-    if (np.diff(quarters) > 0).all() and growth > max(_GROWTH_REQUESTS, _QUEUE_GROWTH * arrivals):
-        return float(quarters[0]), float(quarters[3])
-    return None
+
+    early: float
+    late: float
+    gain: float
+    share: float
+    error: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is more than luck does in one of 20 runs without a trend, and more than a handful."""
+        return self.gain > _LEAST_GAIN and self.share > _ONE_SIDED * self.error
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not shown, but may be more than a twentieth of the arrivals."""
+        return not self.shown and self.gain > _LEAST_GAIN and self.share + _ONE_SIDED * self.error > _NOTABLE
+
+    @property
+    def least_overload(self) -> float:
+        """The overload (ρ − 1) that a run like this one shows nine times in ten: infinite where luck can do anything."""
+        share = (_ONE_SIDED + _SAFETY) * self.error
+        return share / (1 - share) if share < 1 else math.inf
 
 
-def crowd_growth(arrival_s: Floats, gone_s: Floats, end_s: float) -> tuple[float, float] | None:
-    """Requests under way in the first and the last quarter of the last two thirds of the arrivals, if they become ever more.
+def queue_growth(arrival_s: Floats, scheduled_s: Floats, end_s: float) -> Growth | None:
+    """Of the queue; ``None`` when there are too few arrivals to tell. ``scheduled_s``: NaN = never.
 
-    An engine that takes whatever comes into its batch gets slower long before a queue forms. They become ever more if the first
-    quarter has the fewest and the last the most, half as many again, and a gain of more than 4 % of the arrivals, and of ten. Of a
-    run that is shorter than three times what its first requests took nothing is said: it may be no more than filling.
+    A queue that is not served as fast as it is joined grows by 1 − 1/ρ of the arrivals, give or take their luck and that of their
+    lengths. That luck is read off the queue itself: the standard error of its gain is that of the sum of its changes over
+    equal parts of the run, corrected for their correlation (``traces.intervals.error_of_sum``). The queue of a fleet that keeps
+    up falls back after each rise, so that its gain stays far below that error.
+    """
+    return _growth(arrival_s, scheduled_s, end_s, 1 / 8)
+
+
+def crowd_growth(arrival_s: Floats, gone_s: Floats, end_s: float) -> Growth | None:
+    """Of the requests under way, over the last two thirds of the arrivals; ``None`` where that cannot tell overload.
+
+    An engine that takes whatever comes into its batch gets slower long before a queue forms. Of a run that is shorter than three
+    times what its first requests took nothing is said: it may be no more than filling. Nor unless half as many again are under way
+    at the end: a crowd has more reasons to change than a queue.
     """
     last_s = min(arrival_s.max(initial=0.0), end_s)
     if not len(arrival_s) or _STAYS * _first_stay_s(arrival_s, gone_s, last_s) > last_s - arrival_s.min():
         return None
-    quarters, arrivals = _quarters(arrival_s, gone_s, end_s, 1 / 3)
-    growth = (quarters[3] - quarters[0]) * 4 / 3
-    ordered = quarters.argmin() == 0 and quarters.argmax() == 3
-    if ordered and quarters[3] > _CROWD_FACTOR * max(quarters[0], 1) and growth > max(_GROWTH_REQUESTS, _CROWD_GROWTH * arrivals):
-        return float(quarters[0]), float(quarters[3])
-    return None
+    growth = _growth(arrival_s, gone_s, end_s, 1 / 3)
+    return growth if growth is not None and growth.late > _CROWD_FACTOR * max(growth.early, 1) else None
+
+
+def _growth(arrival_s: Floats, until_s: Floats, end_s: float, skip: float) -> Growth | None:
+    """Of the number of requests between arrival and ``until_s``, after the first ``skip`` of the span of the arrivals."""
+    arrivals = arrival_s[arrival_s <= end_s]
+    if len(arrivals) < 2 * _PARTS:
+        return None
+    first, last = float(arrivals.min()), float(arrivals.max())
+    begin = first + skip * (last - first)
+    count = int((arrivals > begin).sum())
+    if not count:
+        return None
+    here = under_way(arrivals, until_s, np.linspace(begin, last, _PARTS + 1))
+    change = np.diff(here)
+    gain = float(here[-1] - here[0])
+    error, _ = error_of_sum(change - change.mean())
+    quarter = _PARTS // 4
+    return Growth(float(here[1 : quarter + 1].mean()), float(here[-quarter:].mean()), gain, gain / count, error / count)
 
 
 def _first_stay_s(arrival_s: Floats, gone_s: Floats, end_s: float) -> float:
     """How long the first quarter of the arrivals stayed on average, as far as seen until ``end_s``."""
     first = np.argsort(arrival_s)[: -(-len(arrival_s) // 4)]
     return float((np.fmin(gone_s[first], end_s) - arrival_s[first]).mean())
-
-
-def _quarters(arrival_s: Floats, until_s: Floats, end_s: float, skip: float) -> tuple[Floats, int]:
-    """Mean number of requests between arrival and ``until_s`` in four parts of the arrivals' span, its first ``skip`` left out."""
-    arrivals = arrival_s[arrival_s <= end_s]
-    if not len(arrivals):
-        return np.zeros(4), 0
-    first, last = float(arrivals.min()), float(arrivals.max())
-    begin = first + skip * (last - first)
-    times = np.linspace(begin, last, 33)[1:]
-    return under_way(arrivals, until_s, times).reshape(4, 8).mean(axis=1), int((arrivals > begin).sum())
 
 
 def filling_s(arrival_s: Floats, gone_s: Floats, start_s: float, end_s: float) -> float | None:

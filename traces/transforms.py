@@ -123,8 +123,13 @@ def with_class(workload: Workload, klass: RequestClass) -> Workload:
     )
 
 
-def assign_mix(workload: Workload, mix: Sequence[tuple[RequestClass, float]], seed: int) -> Workload:
-    """Each request in a class drawn from ``mix``, with probabilities proportional to the weights, independently of all else.
+def assign_mix(
+    workload: Workload, mix: Sequence[tuple[RequestClass, float]], seed: int, prompts_up_to: Sequence[float] = ()
+) -> Workload:
+    """Each request in a class drawn from ``mix``, with probabilities proportional to the weights.
+
+    ``prompts_up_to``: the longest prompt of each class, in tokens; a request is drawn among the classes that its prompt allows, and
+    those of one prompt length independently of all else.
 
     Raises:
         InputError: the mix is empty, or a weight is negative, or all are 0.
@@ -133,7 +138,12 @@ def assign_mix(workload: Workload, mix: Sequence[tuple[RequestClass, float]], se
     if not len(weights) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise InputError(f"{_name(workload)}: mix with weights {weights.tolist()}; give at least one class of positive weight")
     bounds = np.cumsum(weights) / weights.sum()
-    drawn = np.searchsorted(bounds, generator(seed, "mix").random(len(workload)), side="right")
+    ranks = generator(seed, "mix").random(len(workload))
+    drawn = np.searchsorted(bounds, ranks, side="right")
+    if prompts_up_to and workload.prompt_tokens.max(initial=0) > min(prompts_up_to):
+        allowed = workload.prompt_tokens[:, None] <= np.asarray(prompts_up_to)
+        within = np.cumsum(weights * allowed, axis=1)
+        drawn = np.where(allowed.all(axis=1), drawn, (within <= ranks[:, None] * within[:, -1:]).sum(axis=1))
     shares = ", ".join(f"{weight / weights.sum():.0%} {klass.name}" for klass, weight in mix)
     return dataclasses.replace(
         workload,

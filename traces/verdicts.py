@@ -26,11 +26,16 @@ TOLERANCE_S = 1e-9
 """Rounding in times that count seconds from the run's start; far below anything that a user could notice."""
 
 Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Per row of requests.parquet. ``met`` implies ``judged``; the ``late_`` masks name the limits that a row missed."""
+    """Per row of requests.parquet. ``met`` implies ``judged``; the ``late_`` masks name the limits that a row missed.
+
+    ``strain`` orders judged rows by how near they came to a miss: the share of its tightest limit that a row used, or its lateness
+    (s) in mode `dslo`; infinite where it did not complete.
+    """
 
     judged: Mask
     met: Mask
@@ -38,6 +43,7 @@ class Verdicts:
     late_ttft: Mask
     late_tpot: Mask
     late_e2e: Mask
+    strain: Floats
 
 
 def judge(requests: pa.Table, mode: str = "auto") -> Verdicts:
@@ -60,13 +66,25 @@ def judge(requests: pa.Table, mode: str = "auto") -> Verdicts:
             late[name] = floats(requests, f"{name}_s") > limit + TOLERANCE_S
     # A request without a first token misses its TTFT; one that was cut short while in time misses by not being completed.
     late["ttft"] |= has["ttft"] & np.isnan(floats(requests, "ttft_s"))
+    used = {name: _used(floats(requests, f"{name}_s"), limit) for name, limit in limits.items()}
     if mode == "dslo":
         judged = has["ttft"] & has["tpot"]
-        in_time = floats(requests, "dslo_lateness_s") <= TOLERANCE_S
+        strain = floats(requests, "dslo_lateness_s")
+        in_time = strain <= TOLERANCE_S
     elif mode == "e2e":
-        judged, in_time = has["e2e"], ~late["e2e"]
+        judged, in_time, strain = has["e2e"], ~late["e2e"], used["e2e"]
     else:
         judged, in_time = has["ttft"] | has["tpot"], ~(late["ttft"] | late["tpot"])
+        strain = np.maximum(used["ttft"], used["tpot"])
         if mode == "auto":
-            judged, in_time = judged | has["e2e"], in_time & ~late["e2e"]
-    return Verdicts(judged, judged & completed & in_time, (engine >= 0) & ~shed, late["ttft"], late["tpot"], late["e2e"])
+            judged, in_time, strain = judged | has["e2e"], in_time & ~late["e2e"], np.maximum(strain, used["e2e"])
+    strain = np.where(completed & ~np.isnan(strain), strain, np.inf)
+    admitted = (engine >= 0) & ~shed
+    return Verdicts(judged, judged & completed & in_time, admitted, late["ttft"], late["tpot"], late["e2e"], strain)
+
+
+def _used(latency_s: Floats, limit_s: Floats) -> Floats:
+    """Share of a limit that is used up; 0 where there is no limit or no latency to hold it against."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = latency_s / limit_s
+    return np.where(np.isnan(share), 0.0, share)

@@ -2,7 +2,8 @@
 
     python -m benchmarks.extrapolation FOLDER              the headline, then by model, precision and (TP, PP); about a minute
     python -m benchmarks.extrapolation FOLDER --variants   every variant of the calibration, and the nested choice among them
-    python -m benchmarks.extrapolation FOLDER --constants  the constants of RTX A6000, calibrated on all six models
+    python -m benchmarks.extrapolation FOLDER --constants  the constants and residuals of RTX A6000, from all six models
+    python -m benchmarks.extrapolation FOLDER --coverage   how often the prediction intervals hold a model that was left out
 
 FOLDER holds maveriq_fingerprints.json and maveriq_profile_summary.json.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.extrapolation import batches, folds, paper
+from benchmarks.extrapolation import batches, coverage, folds, paper
 from benchmarks.extrapolation.measurements import SCORED_OUTPUT, read
 from traces.errors import InputError
 from traces.extrapolation import Samples, calibrate, calibrate_memory
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--variants", action="store_true")
     parser.add_argument("--constants", action="store_true")
+    parser.add_argument("--coverage", action="store_true")
     chosen = parser.parse_args()
     try:
         models = read(chosen.folder)
@@ -44,6 +46,10 @@ def main() -> int:
     elif chosen.constants:
         print(calibrate([s for m in models.values() for s in (folds.latency_prints(m), m.whole)]))
         print(calibrate_memory([s for m in models.values() for s in (folds.memory_prints(m), m.whole)]))
+        shipped = coverage.all_models(models)
+        print(shipped.latency_residuals, shipped.memory_residuals, sep="\n")
+    elif chosen.coverage:
+        show_coverage(models)
     else:
         show_results(models)
     return 0
@@ -86,6 +92,19 @@ def show_variants(models: folds.Models) -> None:
     row("nested choice among all of these", pool(models, predicted))
     for name, variant_name in chosen.items():
         print(f"  {name}: {variant_name}")
+
+
+def show_coverage(models: folds.Models, level: float = 0.9) -> None:
+    found = list(coverage.held(models, level))
+    for what in ("latency", "memory"):
+        mine = [one for one in found if one.what == what]
+        inside, half, ranks = (np.concatenate([getattr(one, name) for one in mine]) for name in ("inside", "half_width", "ranks"))
+        print(f"\n{what.capitalize()}: intervals of {level:.0%}\n\n| | rows | inside | half-width, median |\n|---|--:|--:|--:|")
+        groups = [("all", np.ones(len(inside), bool)), *((f"TP {n}", ranks == n) for n in np.unique(ranks))]
+        for name, rows in groups:
+            print(f"| {name} | {rows.sum()} | {inside[rows].mean():.1%} | {np.median(half[rows]):.1%} |")
+        for one in mine:
+            print(f"| {one.model} | {len(one.inside)} | {one.inside.mean():.1%} | {np.median(one.half_width):.1%} |")
 
 
 def seconds_of(samples: Samples) -> Floats:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.extrapolation.measurements import SCORED_OUTPUT, Measured
-from policies.extrapolation import RING, TENSORRT_LLM, AllReduceRule, Hardware, Runs
+from policies.extrapolation import RING, TENSORRT_LLM, AllReduceRule, Hardware
 from policies.extrapolation.hardware import Columns, from_constants
-from traces.extrapolation import Samples, calibrate, calibrate_memory, design, least_absolute
+from traces.extrapolation import Samples, calibrate, calibrate_memory, chosen, design, least_absolute
 
 Floats = NDArray[np.float64]
 Models = Mapping[str, Measured]
@@ -61,18 +61,12 @@ SHIPPED = VARIANTS[0]
 
 def latency_prints(model: Measured) -> Samples:
     """The fingerprints whose latency a prediction may use: one stage."""
-    return subset(model.fingerprints, model.fingerprints.runs.pp == 1)
+    return chosen(model.fingerprints, model.fingerprints.runs.pp == 1)
 
 
 def memory_prints(model: Measured) -> Samples:
     """The fingerprints whose memory a prediction may use: one rank or one stage."""
-    return subset(model.fingerprints, (model.fingerprints.runs.tp == 1) | (model.fingerprints.runs.pp == 1))
-
-
-def subset(samples: Samples, rows: NDArray[np.bool_]) -> Samples:
-    """The rows of the samples for which ``rows`` holds."""
-    runs = Runs(**{name: getattr(samples.runs, name)[rows] for name in samples.runs.__dataclass_fields__})
-    return replace(samples, runs=runs, seconds=samples.seconds[rows], memory_bytes=samples.memory_bytes[rows])
+    return chosen(model.fingerprints, (model.fingerprints.runs.tp == 1) | (model.fingerprints.runs.pp == 1))
 
 
 def left_out(models: Models, variant: Variant = SHIPPED, groups: Sequence[Sequence[str]] | None = None) -> dict[str, Floats]:

@@ -40,9 +40,9 @@ class Placing:
     size = (DOUBLE_IN, 2.4)
     caption = (
         "Eight models on eight A6000 at 0.2 of the conversation trace's rate, intent memory × time. Left: GPUs in use. Middle: "
-        "latency of the requests, median (dot) to 95th percentile (tick). Right: intent latency, random rates: by how much the sum of the "
-        "models' scores under the hybrid heuristic exceeds the best placement there is (dots, and their mean); above, in how many "
-        "cases the heuristic leaves a model out that the optimum serves."
+        "latency of the requests, median (dot) to 95th percentile (tick). Right, intent latency, random rates: by how much the "
+        "models' scores under the hybrid heuristic exceed the best placement's (dots, and their mean); above, how "
+        "often the heuristic leaves a model out that the optimum serves."
     )
 
     @property

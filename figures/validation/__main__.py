@@ -1,4 +1,7 @@
-"""``python -m figures.validation DATA_FOLDER``: simulate every measured row that the library covers, and compare."""
+"""``python -m figures.validation DATA_FOLDER``: simulate every measured row that the library covers, and compare.
+
+``twinserve fingerprint validate`` is the same; ``--fit`` is for those who make the library.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +26,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.fit:
+        from figures.validation.fitting import fit_all, write
+
+        write(fit_all(options.data, options.jobs, say=partial(print, file=sys.stderr)))
+        return 0
+    chosen = {"peer_python": options.aiconfigurator, "seed": options.seed, "quick": options.quick, "jobs": options.jobs}
+    print(validated(options.data, options.out, **chosen, as_json=options.json))
+    return 0
+
+
+def validated(
+    data: Path, out: Path | None = None, *, peer_python: Path | None = None, seed: int = 0, quick: bool = False,
+    jobs: int | None = None, as_json: bool = False,
+) -> str:  # fmt: skip
+    """The validation as text or JSON. ``out``: a folder for tables, rows and pictures; ``peer_python``: see ``peer``.
+
+    Raises:
+        InputError: the data or the folder cannot be used, or the peer does not answer.
+    """
     from figures.validation import peer, pictures, report
     from figures.validation.table import validate
 
-    if options.out is not None:
+    if out is not None:
         try:
-            options.out.mkdir(parents=True, exist_ok=True)
+            out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{options.out}: {error.strerror}; choose another folder with --out") from None
-    if options.aiconfigurator is not None and options.out is None:
-        raise InputError("--aiconfigurator: its answers are kept in --out; add --out FOLDER")
+            raise InputError(f"{out}: {error.strerror}; choose another folder with --out") from None
     ask = None
-    if options.aiconfigurator is not None:
-        ask = partial(peer.ask, options.aiconfigurator, kept=options.out / "aiconfigurator.jsonl")
-    found = validate(options.data, seed=options.seed, quick=options.quick, jobs=options.jobs, watch=_progress, peer=ask)
+    if peer_python is not None:
+        if out is None:
+            raise InputError("--aiconfigurator: its answers are kept in --out; add --out FOLDER")
+        ask = partial(peer.ask, peer_python, kept=out / "aiconfigurator.jsonl")
+    found = validate(data, seed=seed, quick=quick, jobs=jobs, watch=_progress, peer=ask)
     text = report.markdown(found)
-    if options.out is not None:
-        found.rows.to_csv(options.out / "rows.csv", index=False, float_format="%.6g")
-        (options.out / "validation.md").write_text(text, "utf-8")
-        pictures.draw(found, options.out)
-    print(json.dumps(report.as_json(found), ensure_ascii=False, indent=1) if options.json else text.rstrip("\n"))
-    return 0
+    if out is not None:
+        found.rows.to_csv(out / "rows.csv", index=False, float_format="%.6g")
+        (out / "validation.md").write_text(text, "utf-8")
+        pictures.draw(found, out)
+    return json.dumps(report.as_json(found), ensure_ascii=False, indent=1) if as_json else text.rstrip("\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--aiconfigurator", type=Path, metavar="PYTHON", help="of an environment that has it: show it beside")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes [one per core]")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn lengths [0]")
+    parser.add_argument("--fit", action="store_true", help="fit the library's corrections to the fit part, and write them")
     parser.add_argument("--json", action="store_true", help="one object on stdout instead of tables")
     return parser
 

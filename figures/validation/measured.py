@@ -50,7 +50,8 @@ class Measured:
     ``id``: unique in ``dataset``. ``precisions``: names of the precision in the library, best first. ``knobs``: the engine's, under
     vLLM's names, where the source tells them. ``prompt_tokens``, ``output_tokens``: nominal. ``ttft_s``, ``tpot_s``: as published;
     ``statistic``: of the requests ("mean", "median" or, where a source does not say, "unknown"). ``async_scheduling``: whether the
-    engine plans a step while the one before it runs. ``excluded``: the rule that leaves the row out, or ``None``.
+    engine plans a step while the one before it runs. ``client_known``: whether the source tells how the load was made.
+    ``excluded``: the rule that leaves the row out, or ``None``.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class Measured:
     statistic: Literal["mean", "median", "unknown"]
     expert_parallel: bool = False
     async_scheduling: bool = True
+    client_known: bool = True
     excluded: str | None = None
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DPI = 160
 _MARKERS = "osD^vPX*<>"
-_KINDS = {"sim": "simulated", "calibrated": "system calibrated on the fit part", "peer": "AIConfigurator"}
+_KINDS = {"assembled": "as assembled", "shipped": "as shipped", "peer": "AIConfigurator"}
 
 
 def draw(found: Validation, folder: Path, theme: Theme = LIGHT) -> list[Path]:
@@ -42,7 +42,7 @@ def _scatter(held: pd.DataFrame, theme: Theme) -> Any:
         for i, ((model, gpu), rows) in enumerate(held.groupby(["model", "gpu"])):
             axes.plot(
                 rows[f"{metric}_s"] * 1e3,
-                rows[f"calibrated_{metric}_s"] * 1e3,
+                rows[f"shipped_{metric}_s"] * 1e3,
                 linestyle="none",
                 alpha=0.8,
                 markersize=4.5,
@@ -50,7 +50,7 @@ def _scatter(held: pd.DataFrame, theme: Theme) -> Any:
                 color=theme.series[i % len(theme.series)],
                 label=f"{model}, {gpu}",
             )
-        both = np.concatenate([held[f"{metric}_s"], held[f"calibrated_{metric}_s"]]) * 1e3
+        both = np.concatenate([held[f"{metric}_s"], held[f"shipped_{metric}_s"]]) * 1e3
         ends = np.array([both.min() / 1.3, both.max() * 1.3])
         axes.plot(ends, ends, color=theme.rule, linewidth=1)
         axes.fill_between(ends, ends / 1.1, ends * 1.1, color=theme.rule, alpha=0.2, linewidth=0)

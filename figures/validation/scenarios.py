@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from figures.validation.measured import ClosedLoop, Measured, Replay, Stages
 from policies.fingerprint import Fingerprint
+from traces.corrections import AS_ASSEMBLED
 from traces.errors import InputError
 from traces.fingerprints import available, load_fingerprint
 from traces.hardware import GPUS, MODELS, gpu, model
@@ -20,6 +21,8 @@ STAGE_S = 150.0
 WARMUP_S = 30.0
 BLOCK_TOKENS = 16
 DEFAULT_UTILIZATION = 0.9
+FRONTEND_S, FRONTEND_PER_TOKEN_S = 5e-3, 3e-6
+"""Of the server's front end, by request and prompt token, where none was fitted: read off the fit part (see the docs)."""
 _NO_NOISE = {"noise": 0, "steps": False}
 
 
@@ -47,7 +50,7 @@ def experts_spread(row: Measured) -> bool:
 
 
 def fingerprint_of(row: Measured) -> Fingerprint:
-    """The library's fingerprint of a covered row."""
+    """The library's fingerprint of a covered row, as assembled."""
     found = _deployment(row)
     assert found is not None
     precision, spread, kv = found
@@ -59,27 +62,34 @@ def fingerprint_of(row: Measured) -> Fingerprint:
         expert_parallel=spread,
         kv_precision=kv,
         async_scheduling=row.async_scheduling,
+        engine=AS_ASSEMBLED,
     )
 
 
-def scenarios(row: Measured, folder: Path, seed: int = 0) -> list[Scenario]:
-    """One scenario, or one per stage. ``folder``: where a replay's requests are written for the scenario to read.
+def scenarios(row: Measured, folder: Path, seed: int = 0, frontend_s: tuple[float, float] | None = None) -> list[Scenario]:
+    """One scenario, or one per stage. ``folder``: where a replay's requests are written for the scenario to read. ``frontend_s``:
+    by request and prompt token; default: the one for all. A replay ran inside the engine's process and has none.
 
     Raises:
         InputError: the simulator refuses the row, such as for want of memory.
     """
+    base, per_token = frontend_s or (FRONTEND_S, FRONTEND_PER_TOKEN_S)
+    front = {"frontend": {"base": base, "per_token": per_token}}
     match row.load:
         case ClosedLoop(concurrency, requests, shortest):
             lengths = {
                 "prompt_tokens": _length(row.prompt_tokens, shortest),
                 "output_tokens": _length(row.output_tokens, shortest),
             }
-            return [_scenario(row, seed, {"trace": lengths, "load": {"concurrency": concurrency}, "requests": requests})]
+            entry = {"trace": lengths, "load": {"concurrency": concurrency}, "requests": requests}
+            return [_scenario(row, seed, entry, **front)]
         case Stages(rates, seconds):
             fixed = {"prompt_tokens": row.prompt_tokens, "output_tokens": row.output_tokens}
             part = [min(s, STAGE_S) for s in seconds]
             return [
-                _scenario(row, seed, {"trace": fixed, "rate": f"{rate}/s"}, duration=f"{s}s", warmup=f"{min(WARMUP_S, s / 4)}s")
+                _scenario(
+                    row, seed, {"trace": fixed, "rate": f"{rate}/s"}, duration=f"{s}s", warmup=f"{min(WARMUP_S, s / 4)}s", **front
+                )
                 for rate, s in zip(rates, part, strict=True)
             ]
         case Replay():

@@ -2,7 +2,7 @@
 
 It joins two kinds of runs. Those of SemiAnalysis' InferenceX (its scripts are public) keep ``max_num_seqs`` at the concurrency,
 send ten requests per slot, draw lengths from 80–100 % of the nominal ones and schedule asynchronously; Llama's ask for FP8 KV.
-NVIDIA's own gap-analysis runs do not say how they were loaded: lengths within 2 %, vLLM's default limits and ten requests per slot
+NVIDIA's own gap-analysis runs do not say how they were loaded: lengths within 10 %, vLLM's default limits and ten requests per slot
 are our assumption, of which the spread was chosen from 0, 2, 5 and 10 % on the fit part (equal lengths keep all requests in
 lockstep, which the measured TTFT is not). vLLM 0.12 of the gap analysis does not schedule asynchronously by default.
 """
@@ -79,13 +79,14 @@ def _measured(row: Any, *, repeated: bool) -> Measured:
         tensor_parallel=tp,
         prompt_tokens=int(row.isl),
         output_tokens=int(row.osl),
-        load=ClosedLoop(concurrency, DEFAULT_REQUESTS_PER_SLOT * concurrency, 0.8 if inferencex else 0.98),
+        load=ClosedLoop(concurrency, DEFAULT_REQUESTS_PER_SLOT * concurrency, 0.8 if inferencex else 0.9),
         knobs=knobs,
         ttft_s=row.silicon_ttft_ms * 1e-3,
         tpot_s=row.silicon_tpot_ms * 1e-3,
         statistic="unknown",
         expert_parallel=row.moe_ep_size > 1,
         async_scheduling=inferencex or row.backend != "vllm",
+        client_known=inferencex,
         excluded=_rule(row, tp) or (REPEATED if repeated else None),
     )
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures.validation import h100_ground_truth, inferencex, replays, silicon_sample
-from figures.validation.calibration import Calibration, calibrated, cross_validated, fit
 from figures.validation.measured import Measured, Replay
 from figures.validation.predict import Predicted, predict_all
-from figures.validation.scenarios import precision_of, uncovered
+from figures.validation.scenarios import fingerprint_of, precision_of, uncovered
+from traces.corrections import System, systems_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,9 @@ READERS: Sequence[Callable[[Path], Iterable[Measured]]] = tuple(
 )
 DIMENSIONS = ("system", "model", "gpu", "tp", "precision", "lengths", "concurrency")
 METRICS = ("tpot", "ttft")
-KINDS = ("sim", "calibrated", "peer")
-"""The simulator as shipped, with its systems calibrated, and another tool."""
+KINDS = ("assembled", "shipped", "peer")
+"""The library's fingerprints as assembled from operator tables, as shipped (with an end-to-end correction where the library has one
+for the row's system), and another tool."""
 QUICK_EVERY = 4
 GOALS = {("tpot", "median"): 0.05, ("tpot", "p90"): 0.15, ("ttft", "median"): 0.10}
 """Absolute relative errors on held-out rows of vLLM; written down before the first run."""
@@ -31,12 +32,12 @@ GOALS = {("tpot", "median"): 0.05, ("tpot", "p90"): 0.15, ("ttft", "median"): 0.
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """``rows``: a table with a line per predicted row. ``systems``: what was fitted, by system. ``left_out``: how many rows each
+    """``rows``: a table with a line per predicted row. ``systems``: whose corrections were used. ``left_out``: how many rows each
     rule or gap of the library leaves out, by data set and reason. ``replays``: measured and predicted requests, by row id.
     """
 
     rows: pd.DataFrame
-    systems: dict[str, Calibration]
+    systems: tuple[System, ...]
     left_out: Counter[tuple[str, str]]
     replays: dict[str, tuple[Measured, Predicted]]
 
@@ -45,7 +46,7 @@ def validate(
     data: Path, *, seed: int = 0, quick: bool = False, jobs: int | None = None, watch: Callable[[int, int], None] | None = None,
     peer: Callable[[Sequence[Measured]], Sequence[tuple[float, float] | None]] | None = None,
 ) -> Validation:  # fmt: skip
-    """Read, split, simulate, fit each system's constants on its fit part, and compare.
+    """Read, split, simulate as assembled and as shipped, and compare.
 
     ``quick``: every fourth row. ``peer``: another tool's TTFT and TPOT (s) of the rows.
 
@@ -54,29 +55,44 @@ def validate(
     """
     import pandas as pd
 
+    kept, left_out = covered(data)
+    if quick:
+        kept = kept[::QUICK_EVERY]
+    system = [measured_system(row) for row in kept]
+    served = [(row, one) for row, one in zip(kept, system, strict=True) if one is not None]
+    predictions = predict_all([*((row, None) for row in kept), *served], seed=seed, jobs=jobs, watch=watch)
+    shipped = dict(zip((row.id for row, _ in served), predictions[len(kept) :], strict=True))
+    left_out.update((row.dataset, "refused by the simulator") for row, one in zip(kept, predictions, strict=False) if one.refused)
+    pairs = [(row, one) for row, one in zip(kept, predictions, strict=False) if not one.refused]
+    table = pd.DataFrame([_line(row, one, shipped.get(row.id)) for row, one in pairs])
+    answers = peer([row for row, _ in pairs]) if peer else [None] * len(pairs)
+    table["peer_ttft_s"] = [a[0] if a else float("nan") for a in answers]
+    table["peer_tpot_s"] = [a[1] if a else float("nan") for a in answers]
+    for metric in METRICS:
+        for kind in KINDS:
+            table[f"{kind}_{metric}_error"] = table[f"{kind}_{metric}_s"] / table[f"{metric}_s"] - 1
+    used = {one.engine + one.model + one.gpu: one for one in system if one is not None}
+    return Validation(table, tuple(used.values()), left_out, {row.id: (row, one) for row, one in pairs if one.requests is not None})
+
+
+def covered(data: Path) -> tuple[list[Measured], Counter[tuple[str, str]]]:
+    """The rows that the library covers, and how many each rule or gap leaves out, by data set and reason.
+
+    Raises:
+        InputError: the data cannot be read.
+    """
     everything = [row for read in READERS for row in read(data)]
     left_out = Counter((row.dataset, row.excluded) for row in everything if row.excluded)
     kept = [row for row in everything if row.excluded is None]
     left_out.update((row.dataset, reason) for row in kept if (reason := uncovered(row)))
-    kept = [row for row in kept if not uncovered(row)]
-    if quick:
-        kept = kept[::QUICK_EVERY]
-    predictions = predict_all(kept, seed=seed, jobs=jobs, watch=watch)
-    left_out.update((row.dataset, "refused by the simulator") for row, one in zip(kept, predictions, strict=True) if one.refused)
-    pairs = [(row, one) for row, one in zip(kept, predictions, strict=True) if not one.refused]
-    table = pd.DataFrame([_line(row, one) for row, one in pairs])
-    answers = peer([row for row, _ in pairs]) if peer else [None] * len(pairs)
-    table["peer_ttft_s"] = [a[0] if a else float("nan") for a in answers]
-    table["peer_tpot_s"] = [a[1] if a else float("nan") for a in answers]
-    systems = {}
-    for name, rows in table.groupby("system"):
-        systems[str(name)] = constants = fit(rows[rows["part"] == "fit"])
-        ttft, tpot = calibrated(rows, constants)
-        table.loc[rows.index, ["calibrated_ttft_s", "calibrated_tpot_s"]] = list(zip(ttft, tpot, strict=True))
-    for metric in METRICS:
-        for kind in KINDS:
-            table[f"{kind}_{metric}_error"] = table[f"{kind}_{metric}_s"] / table[f"{metric}_s"] - 1
-    return Validation(table, systems, left_out, {row.id: (row, one) for row, one in pairs if one.requests is not None})
+    return [row for row in kept if not uncovered(row)], left_out
+
+
+def measured_system(row: Measured) -> System | None:
+    """The library's correction for a covered row: of its own engine version, or none."""
+    if row.engine != "vLLM":
+        return None
+    return next((one for one in systems_of(fingerprint_of(row)) if one.version == row.version), None)
 
 
 def summary(rows: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
@@ -97,19 +113,6 @@ def summary(rows: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
                 line[f"{metric}_{kind}_median"], line[f"{metric}_{kind}_p90"] = errors.median(), errors.quantile(0.9)
         lines.append(line)
     return pd.DataFrame(lines)
-
-
-def cross_validation(found: Validation, engine: str) -> dict[str, tuple[float, float]]:
-    """By metric, median and p90 of the absolute relative errors in the fit part when each row is predicted from other folds."""
-    import pandas as pd
-
-    part = found.rows[(found.rows["part"] == "fit") & (found.rows["engine"] == engine)]
-    errors: dict[str, list[pd.Series]] = {metric: [] for metric in METRICS}
-    for _, rows in part.groupby("system"):
-        for metric, values in zip(("ttft", "tpot"), cross_validated(rows), strict=True):
-            errors[metric].append((values / rows[f"{metric}_s"] - 1).abs())
-    joined = {metric: pd.concat(parts) for metric, parts in errors.items() if parts}
-    return {metric: (float(all_.median()), float(all_.quantile(0.9))) for metric, all_ in joined.items()}
 
 
 def replay_errors(found: Validation) -> pd.DataFrame:
@@ -133,7 +136,8 @@ def _order(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
-def _line(row: Measured, predicted: Predicted) -> dict[str, Any]:
+def _line(row: Measured, predicted: Predicted, shipped: Predicted | None) -> dict[str, Any]:
+    served = shipped or predicted
     return {
         "dataset": row.dataset,
         "id": row.id,
@@ -151,8 +155,11 @@ def _line(row: Measured, predicted: Predicted) -> dict[str, Any]:
         "concurrency": row.concurrency or 0,
         "ttft_s": row.ttft_s,
         "tpot_s": row.tpot_s,
-        "sim_ttft_s": predicted.ttft_s,
-        "sim_tpot_s": predicted.tpot_s,
-        "running": predicted.running,
-        "preempted": predicted.preempted,
+        "assembled_ttft_s": predicted.ttft_s,
+        "assembled_tpot_s": predicted.tpot_s,
+        "shipped_ttft_s": served.ttft_s,
+        "shipped_tpot_s": served.tpot_s,
+        "corrected": shipped is not None,
+        "running": served.running,
+        "preempted": served.preempted,
     }

@@ -1,4 +1,4 @@
-"""The verb that holds the simulator against real engines."""
+"""The verbs that hold the simulator against real engines."""
 
 from __future__ import annotations
 
@@ -45,4 +45,30 @@ def calibrate(
     else:
         print_calibration(found, console())
     if not found.sound:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("scenario", type=FILE)
+@click.option("--out", type=FILE, required=True, help="A folder; what is there already is not captured again.")
+@click.option("--minutes", type=click.FloatRange(min=0), default=25.0, show_default=True, help="For all; the rest is left out.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field in all phases.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest in place of a line per phase.")
+@guarded
+def capture(scenario: Path, out: Path, minutes: float, sets: tuple[str, ...], as_json: bool) -> None:
+    """Capture ground truth on this machine: the fingerprint of SCENARIO's engine, and replays at three loads beside the simulator.
+
+    \b
+    twinserve capture traces/gallery/h200-capture.yaml --out replay/measured/h200
+    """
+    from figures.capture import Capture
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{text} …", err=True)
+
+    manifest = Capture(scenario, out, minutes, sets, tell=tell).run()
+    phases = manifest["phases"]
+    click.echo(json.dumps(manifest, ensure_ascii=False) if as_json else "\n".join(f"{name}: {how}" for name, how in phases.items()))
+    if not all(how.startswith("done") for how in phases.values()):
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -137,16 +138,17 @@ def fit(
 @click.argument("name")
 @click.argument("replay", type=FILE, required=False)
 @click.option("--scenario", type=FILE, help="In place of REPLAY: what share of p99 TPOT noise explains in this scenario.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="Of the scenario: pairs of runs.")
 @JSON
 @guarded
-def noise(name: str, replay: Path | None, scenario: Path | None, as_json: bool) -> None:
+def noise(name: str, replay: Path | None, scenario: Path | None, seeds: int, as_json: bool) -> None:
     """Step noise in REPLAY, a requests.jsonl of LLMServingSim's bench of deployment NAME."""
     from traces.assembly.noise import decode_gaps, quantiles
     from traces.errors import InputError
     from traces.fingerprints import named_fingerprint
 
     if scenario is not None:
-        _print_share(name, scenario, as_json)
+        _print_share(name, scenario, seeds, as_json)
         return
     if replay is None:
         raise InputError("nothing to look at: give a replay's requests.jsonl, or --scenario")
@@ -170,51 +172,106 @@ def noise(name: str, replay: Path | None, scenario: Path | None, as_json: bool) 
 
 
 @fingerprint.command()
-@click.argument("scenario", type=FILE)
-@click.option("--layers", default="1,2,4", show_default=True, help="Keep so many layers of the model, one engine after the other.")
-@click.option("--seconds", type=float, default=300.0, show_default=True, help="For all of them, start-up not counted.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field, such as replay.shape=tiny.")
-@click.option("--out", type=FILE, required=True, help="Write the samples into this JSON file.")
+@click.argument("data", metavar="DATA_FOLDER", type=FILE)
+@click.option("--out", type=FILE, help="Write tables, rows and pictures into this folder.")
+@click.option("--quick", is_flag=True, help="A quarter of the rows: for a look.")
+@click.option("--aiconfigurator", "peer", type=FILE, help="Python of an environment that has it: show its answers beside.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: one per core.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn lengths.")
+@JSON
 @guarded
-def measure(scenario: Path, layers: str, seconds: float, sets: tuple[str, ...], out: Path) -> None:
-    """Measure step times on vLLM over a grid of prefills, decodes and mixtures; a few layers tell of the whole model.
+def validate(data: Path, out: Path | None, quick: bool, peer: Path | None, jobs: int | None, seed: int, as_json: bool) -> None:
+    """Hold the library against measured TTFT and TPOT in DATA_FOLDER (perf/e2e, perf/llmservingsim).
+
+    Every measured row that the library covers is simulated, as assembled and as shipped; takes a minute.
+    """
+    from figures.validation.__main__ import validated
+
+    click.echo(validated(data, out, peer_python=peer, seed=seed, quick=quick, jobs=jobs, as_json=as_json))
+
+
+@fingerprint.command()
+@click.argument("scenario", type=FILE)
+@click.option("--layers", help="Keep so many layers, such as 1,2, one engine after the other, and extrapolate.  [default: all]")
+@click.option("--check", "checked", is_flag=True, help="With --layers: hold the prediction against an engine with all layers.")
+@click.option("--seconds", type=float, default=180.0, show_default=True, help="For all engines, start-up not counted.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field, such as replay.shape=small.")
+@click.option("--samples", type=FILE, help="Write every measured step into this .json file.")
+@click.option("--out", type=FILE, required=True, help="Write the fingerprint into this .json file.")
+@PLOT
+@JSON
+@guarded
+def measure(
+    scenario: Path,
+    layers: str | None,
+    checked: bool,
+    seconds: float,
+    sets: tuple[str, ...],
+    samples: Path | None,
+    out: Path,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the step times of SCENARIO's engine on vLLM; exit code 1 if a checked prediction is further off than allowed.
 
     \b
-    twinserve fingerprint measure scenario.yaml --layers 1,2,4 --out samples.json
+    twinserve fingerprint measure scenario.yaml --out mine.json
+    twinserve fingerprint measure scenario.yaml --layers 1,2 --check --out mine.json
     """
-    from replay.measuring import measure_layers
-    from traces.errors import InputError
+    from figures import fingerprints as view
+    from figures.measuring import check_lines, facts
+    from replay.measuring import measure_fingerprint
+    from traces.assembly.library import to_json
     from traces.scenario import load_scenario
 
+    counts = _layers(layers)
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{text} …", err=True)
+
+    found = measure_fingerprint(load_scenario(scenario, sets), counts, seconds, checked=checked, tell=tell)
+    out.write_text(to_json(found.fingerprint), encoding="utf-8")
+    if samples is not None:
+        samples.write_text(json.dumps(found.samples_data()), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(facts(found), ensure_ascii=False))
+    else:
+        click.echo("\n".join([view.page(found.fingerprint), *check_lines(found)]))
+    if plot is not None:
+        view.draw(found.fingerprint, plot)
+    if not found.sound:
+        sys.exit(1)
+
+
+def _layers(text: str | None) -> list[int]:
+    from traces.errors import InputError
+
     try:
-        counts = [int(word) for word in layers.split(",")]
+        counts = [int(word) for word in (text or "").split(",") if word]
     except ValueError:
-        counts = []
-    if not counts or min(counts) < 1:
-        raise InputError(f"--layers: {layers!r} is not a list of numbers of layers; write it like 1,2,4")
-    data = measure_layers(load_scenario(scenario, sets), counts, seconds, lambda text: click.echo(f"measuring {text} …", err=True))
-    out.write_text(json.dumps(data), encoding="utf-8")
-    for engine in data["about"]["engines"]:
-        steps = sum(sample["layers"] == engine["layers"] for sample in data["samples"])
-        rest = "" if engine["complete"] else ", cut short"
-        click.echo(f"{engine['layers']} layers on {engine['device']}: {steps:,} steps{rest}")
-    click.echo(f"{out}: {len(data['samples']):,} samples, {len(data.get('whole', ())):,} shapes of the whole model")
+        counts = [0]
+    if any(count < 1 for count in counts):
+        raise InputError(f"--layers: {text!r} is not a list of numbers of layers; write it like 1,2")
+    return counts
 
 
-def _print_share(name: str, scenario: Path, as_json: bool) -> None:
+def _print_share(name: str, scenario: Path, seeds: int, as_json: bool) -> None:
+    from statistics import fmean
+
     from sim.noiseshare import noise_share
     from traces.fingerprints import named_fingerprint
     from traces.scenario import load_scenario
 
     sigma = named_fingerprint(name).residual
-    found = noise_share(load_scenario(scenario), sigma)
+    found = noise_share(load_scenario(scenario), sigma, seeds)
+    low, high = found.interval
     if as_json:
-        click.echo(json.dumps({"p99_s": found.noisy_s, "silent_p99_s": found.silent_s, "share": found.share}))
+        p99 = {"p99_s": found.noisy_s, "silent_p99_s": found.silent_s, "tenfold_p99_s": found.tenfold_s}
+        click.echo(json.dumps({**p99, "share": found.share, "share.lo": low, "share.hi": high}))
         return
-    low, high = ("?" if end is None else f"{1e3 * end:.2f}" for end in found.interval_s)
-    click.echo(
-        f"p99 TPOT {1e3 * found.noisy_s:.2f} ms (95 % interval {low} to {high}), without noise {1e3 * found.silent_s:.2f} ms"
-    )
-    told = found.interval_s[0] is not None and found.silent_s < found.interval_s[0]
-    click.echo(f"noise explains {found.share:.1%}" + ("" if told else ", which cannot be told from 0"))
+    noisy, silent = 1e3 * fmean(found.noisy_s), 1e3 * fmean(found.silent_s)
+    click.echo(f"p99 TPOT {noisy:.2f} ms with noise, {silent:.2f} ms without, means over {seeds} seeds")
+    told = "" if low > 0 or high < 0 else ", which cannot be told from 0"
+    click.echo(f"noise explains {found.share:.1%} (95 % interval {low:.1%} to {high:.1%}){told}")
     click.echo(f"with log-normal noise ten times as large, {10 * sigma:.0%}: {1e3 * found.tenfold_s:.3f} ms")

@@ -1,8 +1,8 @@
-"""How many draft tokens are accepted, as a policy observes it from the tokens that requests have generated."""
+"""How many draft tokens are accepted, as a policy observes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class ObservedAcceptance:
     that about ``memory`` steps are remembered; ``prior`` is what is believed before the first one.
     """
 
-    __slots__ = ("_hits", "_trials", "_verified", "keep")
+    __slots__ = ("_hits", "_seen", "_trials", "keep")
 
     def __init__(self, *, prior: float = 0.7, memory: float = 20.0) -> None:
         if not 0 < prior < 1 or not memory >= 1:
@@ -25,27 +25,22 @@ class ObservedAcceptance:
         self.keep = 1 - 1 / memory
         self._trials = 1.0
         self._hits = prior
-        self._verified: dict[int, tuple[int, int]] = {}
+        self._seen: dict[int, tuple[int, int]] = {}
+        """Draft tokens verified and accepted so far, by request."""
 
     @property
     def rate(self) -> float:
         return self._hits / self._trials
 
-    def verifying(self, requests: Sequence[RequestView], drafts: Mapping[int, int]) -> None:
-        """So many draft tokens of each request, by id, are verified in the step that comes."""
-        self._verified = {r.id: (r.generated_tokens, k) for r in requests if (k := drafts.get(r.id, 0))}
-
     def look(self, requests: Sequence[RequestView]) -> None:
-        """Take in what has become of them. A request that generated nothing was not in the step."""
+        """Take in what was verified since the last look, which is one step ago."""
         hits = trials = 0
         for request in requests:
-            before, drafted = self._verified.get(request.id, (0, 0))
-            if not drafted or request.generated_tokens <= before:
-                continue
-            accepted = min(request.generated_tokens - before - 1, drafted)
-            hits += accepted
-            trials += min(accepted + 1, drafted)
-        self._verified = {}
+            drafted, accepted = self._seen.get(request.id, (0, 0))
+            verified, taken = request.drafted_tokens - drafted, request.accepted_tokens - accepted
+            hits += taken
+            trials += min(taken + 1, verified)
+        self._seen = {request.id: (request.drafted_tokens, request.accepted_tokens) for request in requests}
         if trials:
             self._hits = self.keep * self._hits + hits
             self._trials = self.keep * self._trials + trials

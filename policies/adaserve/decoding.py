@@ -1,4 +1,4 @@
-"""What the speculators of this package read from an engine's view: who decodes, and what verifying so many tokens takes."""
+"""What the speculators of this package read from an engine's view: who decodes, and what a step of it takes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policies.adaserve.selection import Spend
 from policies.adaserve.tree import Floats
 from policies.latency import LatencyModel, StepShape
-from policies.types import EngineView, RequestView
+from policies.types import DraftView, EngineView, RequestView
 
 
 def decoding(engine: EngineView) -> list[RequestView]:
-    """The running requests whose prompt is computed."""
-    return [request for request in engine.running if request.prefilled_tokens >= request.prompt_tokens]
+    """The running requests of which all but the last token is computed."""
+    return [request for request in engine.running if _left(request) <= 0]
+
+
+def prompts_beside(engine: DraftView, tokens: int) -> int:
+    """Prompt tokens that a step computes beside ``tokens`` of decodes and drafts: of running requests, and of waiting ones while
+    there are seats.
+    """
+    running = sum(max(_left(request), 0) for request in engine.running)
+    pending = engine.pending_prefill_tokens if engine.running_count < engine.max_seqs else running
+    return max(0, min(engine.token_budget - tokens, pending))
+
+
+def first_token_at_risk(engine: DraftView, step_s: float, tokens: int) -> bool:
+    """Whether, in steps of ``step_s`` with ``tokens`` of decodes and drafts, some request would miss its TTFT objective.
+
+    Prompts are taken to be computed in the order of running, then waiting, with all that a step has left.
+    """
+    room = max(engine.token_budget - tokens, 1)
+    ahead = 0
+    for request in (*engine.running, *engine.waiting):
+        if (left := _left(request)) <= 0:
+            continue
+        ahead += left
+        limit_s = request.slo.ttft_s
+        if request.first_token_s is None and limit_s is not None:
+            due_s = request.arrival_s + limit_s
+            if engine.now_s <= due_s < engine.now_s + math.ceil(ahead / room) * step_s:
+                return True
+    return False
+
+
+def _left(request: RequestView) -> int:
+    """Tokens to compute before the next one; generated tokens too, after a preemption."""
+    return request.prompt_tokens + max(request.generated_tokens - 1, 0) - request.prefilled_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Seconds of a step that drafts and verifies for given requests, without the prompts that may share it.
-
-    ``draft_s``: for the drafter to propose one token for each of them.
-    """
+    """Seconds of a step that drafts and verifies for given requests. ``draft_s``: of one pass of the drafter."""
 
     latency: LatencyModel
     requests: int
@@ -31,13 +62,27 @@ class StepTime:
     draft_s: float
 
     @classmethod
-    def of(cls, engine: EngineView, requests: Sequence[RequestView], draft_s: float) -> StepTime:
-        return cls(engine.latency, len(requests), sum(r.prompt_tokens + r.generated_tokens for r in requests), draft_s)
+    def of(cls, engine: DraftView, requests: Sequence[RequestView]) -> StepTime:
+        return cls(engine.latency, len(requests), sum(r.prompt_tokens + r.generated_tokens for r in requests), engine.draft_s)
 
-    def seconds(self, depth: int, drafts: int) -> float:
-        """With ``depth`` passes of the drafter, and ``drafts`` draft tokens verified in all."""
-        step = StepShape(decode_seqs=self.requests, decode_context=self.context, verify_tokens=drafts)
+    def seconds(self, depth: int, drafts: int, prompts: int = 0) -> float:
+        """With ``depth`` passes of the drafter, ``drafts`` draft tokens verified in all, and ``prompts`` tokens of prompts."""
+        step = StepShape(prompts, prompts**2 / 2, int(prompts > 0), self.requests, self.context, drafts)
         return depth * self.draft_s + self.latency.seconds(step)
+
+    def while_it_pays(self, depth: int, prompts: int) -> Spend:
+        """Verifies as many of the candidates as bring the most expected tokens per second."""
+
+        def spend(likeliest: Floats, expected: float, chosen: int) -> int:
+            drafts = chosen + np.arange(len(likeliest) + 1.0)
+            same = np.ones_like(drafts)
+            verifying_s = self.latency.seconds_many(
+                prompts * same, prompts**2 / 2 * same, (prompts > 0) * same, self.requests * same, self.context * same, drafts
+            )
+            tokens = expected + np.cumsum(np.r_[0.0, likeliest])
+            return int(np.argmax(tokens / (depth * self.draft_s + verifying_s)))
+
+        return spend
 
     def by_length(self, longest: int) -> Floats:
         """With 0, 1, … ``longest`` drafted and verified for every request, (longest + 1,)."""

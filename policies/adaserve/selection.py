@@ -7,6 +7,7 @@ That makes both phases arithmetic on sorted rows: a running sum and a comparison
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,20 @@ class Rules:
 
 PAPER = Rules()
 
+Spend = Callable[[Floats, float, int], int]
+"""How many to verify of the candidates that the first phase leaves: by their falling path probabilities, the tokens expected so
+far, and the draft tokens chosen so far."""
+
+
+def everything(likeliest: Floats, expected: float, chosen: int) -> int:
+    """All that the budget holds: the paper."""
+    return len(likeliest)
+
+
+def nothing(likeliest: Floats, expected: float, chosen: int) -> int:
+    """Objectives alone."""
+    return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Selected:
@@ -68,10 +83,11 @@ def needed_tokens(elapsed_s: Floats, step_s: float, tpot_s: Floats, tokens: Floa
     return np.where(np.isfinite(tpot_s), (elapsed_s + step_s) / tpot_s - tokens, -np.inf)
 
 
-def select(forest: Forest, needed: Floats, budget: int, rules: Rules = PAPER) -> Selected:
+def select(forest: Forest, needed: Floats, budget: int, rules: Rules = PAPER, *, spend: Spend = everything) -> Selected:
     """The draft tokens to verify within ``budget`` tokens, of which every request's root takes one.
 
-    ``needed``: (n,) A(r), the root's token included. O(n m log m): sorting the candidates.
+    ``needed``: (n,) A(r), the root's token included. ``spend``: how much of what the objectives leave goes into the second phase.
+    O(n m log m): sorting the candidates.
     """
     order = forest.best_first()
     path = np.take_along_axis(forest.path, order, axis=1)
@@ -83,7 +99,12 @@ def select(forest: Forest, needed: Floats, budget: int, rules: Rules = PAPER) ->
     if rules.phases == "slo" and count:
         limit = np.minimum(sizes, rules.most_nodes(budget, count)).astype(np.int64)
         for_slo = _on_schedule(sums, needed, forest.depth, limit, left, rules)
-        nodes = for_slo + _likeliest(path, there, for_slo, left - int(for_slo.sum()))
+        left -= int(for_slo.sum())
+        if spend is not everything:
+            free = path[there & (np.arange(path.shape[1]) >= for_slo[:, None])]
+            likeliest = -np.sort(-free)[:left]
+            left = spend(likeliest, float(sums[np.arange(count), for_slo].sum()), int(for_slo.sum()))
+        nodes = for_slo + _likeliest(path, there, for_slo, left)
     elif rules.phases == "greedy":
         for_slo = np.zeros(count, np.int64)
         nodes = _likeliest(path, there, for_slo, left)

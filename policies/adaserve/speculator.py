@@ -1,16 +1,18 @@
-"""AdaServe on an engine that drafts and verifies chains: the four steps behind the ``Speculator`` protocol."""
+"""AdaServe behind the ``Speculator`` protocol: on trees where the engine verifies them, and on chains elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from policies.adaserve.decoding import StepTime, decoding, progress
-from policies.adaserve.selection import Rules, needed_tokens, select
+from policies.adaserve.acceptance import ObservedAcceptance, expected_tokens
+from policies.adaserve.decoding import StepTime, decoding, first_token_at_risk, progress, prompts_beside
+from policies.adaserve.selection import Rules, everything, needed_tokens, nothing, select
 from policies.adaserve.shape import Limits, knee
 from policies.adaserve.tree import Forest
-from policies.types import Drafts, DraftShape, EngineView, Selection
+from policies.types import Drafts, DraftShape, DraftView, RequestView, Selection, Tree
 
 
 class AdaServe:
@@ -30,14 +32,21 @@ class AdaServe:
         depth_min: draft tokens at least, in the paper's formula.
         depth_max: draft tokens at most.
         c1: the paper's unpublished constant in the draft length.
-        draft_time_s: seconds for the drafter to propose one token for all requests of a step.
+        width_max: draft tokens in each layer of a tree at most; 1 = chains, on any engine.
+        draft_budget: tokens that a pass of the draft model takes; shared by the requests, it sets the trees' width.
+        count_prompts: the step time in the needed tokens includes the prompt tokens that share the step; the paper leaves them out
+            and names them as the main reason for what it violates.
+        first_tokens: while some request would miss its TTFT objective, drafts are short and only tokens needed for TPOT objectives
+            are verified, so that steps leave more to prompts; not in the paper.
+        spend: all = the budget is filled, as in the paper; paying = the throughput phase verifies as many tokens as bring the most
+            expected tokens per second, and drafts are as deep as lately did so; not in the paper.
         unconstrained: tiers whose requests get throughput tokens only, separated by commas; the released code treats objectives
             given in milliseconds so.
 
     Source: AdaServe, EuroSys '26, arXiv 2501.12162, Algorithm 2.
     """
 
-    __slots__ = ("_knees", "budget", "draft_time_s", "limits", "margin", "rules", "unconstrained")
+    __slots__ = ("_knees", "acceptance", "budget", "count_prompts", "first_tokens", "limits", "margin", "rules", "unconstrained")
 
     def __init__(
         self,
@@ -51,7 +60,11 @@ class AdaServe:
         depth_min: int = 4,
         depth_max: int = 8,
         c1: float = 0.0,
-        draft_time_s: float = 0.0,
+        width_max: int = 3,
+        draft_budget: int = 96,
+        count_prompts: bool = False,
+        first_tokens: bool = False,
+        spend: Literal["all", "paying"] = "all",
         unconstrained: str = "",
     ) -> None:
         if budget < 0:
@@ -60,46 +73,79 @@ class AdaServe:
             ("phases", phases, ("slo", "greedy", "equal")),
             ("order", order, ("descending", "ascending")),
             ("formula", formula, ("paper", "code")),
+            ("spend", spend, ("all", "paying")),
         ):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(valid)}")
-        if not margin > 0 or draft_time_s < 0:
-            raise ValueError(f"margin is {margin} and draft_time_s {draft_time_s}; give a positive factor and seconds from 0")
+        if not margin > 0:
+            raise ValueError(f"margin is {margin}; give a positive factor")
         self.budget = budget
         self.rules = Rules(phases, order, share)
         self.margin = margin
-        self.limits = Limits(depth_min=depth_min, depth_max=depth_max, c1=c1, formula=formula)
-        self.draft_time_s = draft_time_s
+        self.limits = Limits(depth_min, depth_max, width_max, draft_budget, c1, formula=formula)
+        self.count_prompts = count_prompts
+        self.first_tokens = first_tokens
+        self.acceptance = None if spend == "all" else ObservedAcceptance()
         self._knees: dict[tuple[str, int], int] = {}
         self.unconstrained = frozenset(name.strip() for name in unconstrained.split(",") if name.strip())
 
-    def shape(self, engine: EngineView) -> DraftShape:
-        requests, budget = len(decoding(engine)), self._budget(engine)
-        depth = self.limits.beam(requests, budget).depth
-        return DraftShape(depth, reason=f"{depth} tokens deep for {requests} requests on {budget} tokens")
+    def shape(self, engine: DraftView) -> DraftShape:
+        requests, budget = decoding(engine), self._budget(engine)
+        depth, width = self.limits.beam(len(requests), budget)
+        if self.acceptance is not None:
+            depth = min(depth, self._paying_depth(self.acceptance, engine, requests))
+        if self.first_tokens:
+            fill = max(0, budget - len(requests))
+            step_s = StepTime.of(engine, requests).seconds(depth, fill, prompts_beside(engine, budget))
+            if first_token_at_risk(engine, step_s, budget):
+                depth = min(depth, self.limits.depth_min)
+        return DraftShape(depth, reason=f"{depth} × {width} tokens for {len(requests)} requests on {budget}", width=width)
 
-    def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+    def select(self, engine: DraftView, drafts: Drafts) -> Selection:
         requests = decoding(engine)
-        forest = Forest.of_chains([drafts.chains.get(request.id, ()) for request in requests])
-        budget = self._budget(engine)
-        drafted = int(forest.depth.sum())
+        forest = _forest(requests, drafts)
+        budget = min(self._budget(engine), engine.token_budget)
+        drafted = int((forest.path >= 0).sum())
         fill = min(drafted, max(0, budget - len(requests)))
         depth = int(forest.depth.max(initial=0))
-        step_s = StepTime.of(engine, requests, self.draft_time_s).seconds(depth, fill)
+        tokens_in_step = len(requests) + fill
+        time = StepTime.of(engine, requests)
+        prompts = prompts_beside(engine, tokens_in_step)
+        step_s = time.seconds(depth, fill, prompts if self.count_prompts else 0)
         elapsed_s, tokens, tpot_s = progress(requests, engine.now_s)
         if self.unconstrained:
             tpot_s[[request.tier in self.unconstrained for request in requests]] = np.inf
         needed = needed_tokens(elapsed_s, self.margin * step_s, tpot_s, tokens)
-        selected = select(forest, needed, budget, self.rules)
-        return Selection(
-            {request.id: count for request, count in zip(requests, selected.nodes.tolist(), strict=True)},
-            reason=f"{selected.nodes.sum()} of {drafted} draft tokens, {selected.for_slo.sum()} of them for objectives",
-        )
+        hurry = self.first_tokens and first_token_at_risk(engine, time.seconds(depth, fill, prompts), tokens_in_step)
+        spend = everything if self.acceptance is None else time.while_it_pays(depth, prompts)
+        selected = select(forest, needed, budget, self.rules, spend=nothing if hurry else spend)
+        reason = f"{selected.nodes.sum()} of {drafted} draft tokens, {selected.for_slo.sum()} of them for objectives"
+        if drafts.trees is None:
+            return Selection({r.id: count for r, count in zip(requests, selected.nodes.tolist(), strict=True)}, reason)
+        return Selection(reason=reason, nodes={r.id: selected.of(row).tolist() for row, r in enumerate(requests)})
 
-    def _budget(self, engine: EngineView) -> int:
+    @staticmethod
+    def _paying_depth(acceptance: ObservedAcceptance, engine: DraftView, requests: Sequence[RequestView]) -> int:
+        """The length of chains with the most expected tokens per second, 1 at least, so that acceptance is seen."""
+        acceptance.look(requests)
+        seconds = StepTime.of(engine, requests).by_length(_DEEPEST)
+        return max(1, int(np.argmax(expected_tokens(acceptance.rate, _DEEPEST) / seconds)) if requests else 1)
+
+    def _budget(self, engine: DraftView) -> int:
         if self.budget:
             return self.budget
         place = engine.id, engine.max_batched_tokens
         if place not in self._knees:
             self._knees[place] = knee(engine.latency, engine.max_batched_tokens)
         return self._knees[place]
+
+
+_NO_TREE = Tree((), ())
+_DEEPEST = 16
+
+
+def _forest(requests: Sequence[RequestView], drafts: Drafts) -> Forest:
+    if drafts.trees is None:
+        return Forest.of_chains([drafts.chains.get(request.id, ()) for request in requests])
+    trees = (drafts.trees.get(request.id, _NO_TREE) for request in requests)
+    return Forest.of_trees([(tree.parents, tree.given) for tree in trees])

@@ -56,20 +56,31 @@ class Forest:
         Raises:
             ValueError: a node comes before its parent.
         """
-        widest = max((len(parents) for parents, _ in trees), default=0)
-        path = np.full((len(trees), widest), NO_NODE)
-        table = np.full((len(trees), widest), ROOT)
-        deepest = np.zeros(len(trees), np.int64)
-        for row, (parents, given) in enumerate(trees):
-            depths: list[int] = []
-            for node, (parent, probability) in enumerate(zip(parents, given, strict=True)):
-                if not ROOT <= parent < node:
-                    raise ValueError(f"tree {row}: node {node} has parent {parent}; a parent comes before its children")
-                path[row, node] = probability * (1.0 if parent == ROOT else path[row, parent])
-                depths.append(1 if parent == ROOT else depths[parent] + 1)
-            table[row, : len(parents)] = parents
-            deepest[row] = max(depths, default=0)
-        return cls(path, table, deepest)
+        sizes = np.array([len(parents) for parents, _ in trees], np.int64)
+        widest = int(sizes.max(initial=0))
+        columns = np.arange(widest)
+        there = columns < sizes[:, None]
+        parents, given = np.full(there.shape, ROOT), np.zeros(there.shape)
+        parents[there] = np.fromiter(chain.from_iterable(row for row, _ in trees), np.int64, int(sizes.sum()))
+        given[there] = np.fromiter(chain.from_iterable(row for _, row in trees), np.float64, int(sizes.sum()))
+        if len(wrong := np.argwhere(there & ((parents < ROOT) | (parents >= columns)))):
+            row, node = wrong[0]
+            raise ValueError(f"tree {row}: node {node} has parent {parents[row, node]}; a parent comes before its children")
+        path, depth = np.full(there.shape, NO_NODE), np.zeros(there.shape, np.int64)
+        rows = np.arange(len(trees))
+        for node in range(widest):
+            parent = parents[:, node]
+            rooted = parent == ROOT
+            path[:, node] = np.where(there[:, node], given[:, node] * np.where(rooted, 1.0, path[rows, parent]), NO_NODE)
+            depth[:, node] = np.where(there[:, node], np.where(rooted, 1, depth[rows, parent] + 1), 0)
+        return cls(path, parents, depth.max(axis=1, initial=0))
+
+    def given(self) -> Floats:
+        """(n, m): conditional probabilities, 0 past a row's last node."""
+        whole = np.hstack([np.maximum(self.path, 0.0), np.ones((len(self.path), 1))])  # a last column for the roots, which −1 finds
+        parent = np.take_along_axis(whole, np.where(self.parents == ROOT, whole.shape[1] - 1, self.parents), axis=1)
+        given: Floats = np.divide(whole[:, :-1], parent, out=np.zeros_like(self.path), where=parent > 0)
+        return given
 
     def best_first(self) -> Ints:
         """(n, m): each row's nodes by falling path probability, parents before children where they tie.

@@ -38,6 +38,11 @@ class OfflineQueue:
     def __contains__(self, request_id: int) -> bool:
         return request_id in self._places
 
+    @property
+    def picked(self) -> int:
+        """Picks so far; who was picked, came back and was picked again counts twice."""
+        return self._picks
+
     def add(self, request: RequestView) -> None:
         """Queue a request; one that is there already stays where it is."""
         if request.id not in self._places:
@@ -51,6 +56,12 @@ class OfflineQueue:
         if place is not None:
             del self._by_prefix[bisect_left(self._by_prefix, place)]
             del self._by_age[bisect_left(self._by_age, place[1:])]
+
+    def taken(self, request_id: int) -> None:
+        """A request was admitted: it counts as a pick, if it was there."""
+        if request_id in self._places:
+            self._picks += 1
+            self.remove(request_id)
 
     def peek(self) -> Iterator[int]:
         """Ids in the order in which they would be picked if nothing arrived; nothing is removed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.latency import StepShape
+from policies.latency import LatencyModel, StepShape
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +48,25 @@ class Predictor:
         solution, *_ = np.linalg.lstsq(features / scale / times[:, None], np.ones(len(times)), rcond=None)
         weights = dict(zip(kept, (solution / scale).tolist(), strict=True))
         return cls(tuple(weights.get(i, 0.0) for i in range(len(FEATURES))))
+
+    @classmethod
+    def believed(cls, latency: LatencyModel, *, tokens: int, seqs: int, context: int) -> Predictor:
+        """The predictor of a latency model's steps, for where none have been measured yet.
+
+        They hold up to ``tokens`` prompt tokens beside up to ``seqs`` decodes of ``context`` each, give or take.
+        """
+        steps = [
+            StepShape(chunk, chunk * (depth * context + chunk / 2), int(chunk > 0), decodes, int(decodes * depth * context))
+            for chunk in (0, *(max(1, tokens * part // 8) for part in (1, 2, 4, 6, 8)))
+            for decodes in (0, *(max(1, seqs * part // 16) for part in (1, 2, 4, 8, 16)))
+            for depth in (0.25, 1.0, 2.0)
+            if chunk or decodes
+        ]
+        return cls.fit(steps, [latency.seconds(step) for step in steps])
+
+    def scaled(self, factor: float) -> Predictor:
+        """The same shape, so many times as long."""
+        return Predictor(tuple(factor * weight for weight in self.weights))
 
     def seconds(self, prefill_tokens: float, decode_context: float, prefill_seqs: float, decode_seqs: float) -> float:
         """Seconds of one batch; 0 for an empty one."""

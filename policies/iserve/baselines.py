@@ -100,7 +100,7 @@ def _greedy(options: Sequence[Candidate | None], rates: Sequence[float], groups:
                 where[m].append(g)
                 after = _expected(options, rates, where, len(groups))
                 where[m].pop()
-                if found is None and homeless or after < (found[0] if found else cost) - 1e-9:
+                if (found is None and homeless) or after < (found[0] if found else cost) - 1e-9:
                     found = after, m, g, placed
         if found is None:
             return placements, cost

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import inf
 
-from policies.polyserve.admission import largest_chunk
-from policies.types import EngineView, Role, StepPlan
+from policies.polyserve.chunks import PREFILL_TOKENS, largest_chunk
+from policies.polyserve.tiers import tier_budget_s
+from policies.types import RequestView, Role, StepPlan, StepView
 
 
 class PolyServe:
     """Gives each step the largest prefill chunk with which it still keeps the tightest TPOT objective on the engine.
 
-    Decodes always run. When nothing but prompts is there, or no request has a TPOT objective, a step takes all that the engine
-    allows. A chunk is at least ``min_chunk`` tokens, so that prompts get on even where decodes alone use up the budget.
+    On an engine of a tier that is the tier's budget, unless the engine holds a tighter request. Decodes always run. When nothing
+    but prompts is there, or no request has a TPOT objective, a step takes all that the engine allows. A chunk is at least
+    ``min_chunk`` tokens, so that prompts get on even where decodes alone use up the budget.
 
     Args:
         min_chunk: tokens of prefill that a step takes whatever the budget says.
@@ -21,7 +24,7 @@ class PolyServe:
     Source: PolyServe, arXiv 2507.17769, §4.7.
     """
 
-    __slots__ = ("margin", "min_chunk")
+    __slots__ = ("_budget", "_mark", "_tier", "_tighter", "margin", "min_chunk")
 
     def __init__(self, *, min_chunk: int = 64, margin: float = 0.0) -> None:
         if min_chunk < 1:
@@ -30,16 +33,58 @@ class PolyServe:
             raise ValueError(f"margin is {margin}; it is a share of the budget, from 0 to below 1")
         self.min_chunk = min_chunk
         self.margin = margin
+        self._tier: str | None = None
+        self._budget: float | None = None
+        self._tighter: dict[int, float] = {}
+        """Requests with a tighter objective than the engine's tier, by id."""
+        self._mark: tuple[int, int, int, int] | None = None
 
-    def plan(self, engine: EngineView) -> StepPlan:
+    def plan(self, engine: StepView) -> StepPlan:
         whole = engine.max_batched_tokens
-        if engine.role is Role.PREFILL or not engine.pending_prefill_tokens:
+        if engine.role is Role.PREFILL:
+            return StepPlan(min(whole, PREFILL_TOKENS), reason="prompts alone")
+        if not engine.pending_prefill_tokens:
             return StepPlan(whole, reason="nothing to weigh")
-        decoding = [r for r in engine.running if r.prefilled_tokens >= r.prompt_tokens]
-        budget = min((r.slo.tpot_s for r in (*engine.running, *engine.waiting) if r.slo.tpot_s is not None), default=inf)
+        running, waiting = engine.running, engine.waiting
+        budget = self._tightest(engine, running, waiting)
+        prefilling = _prefilling(running)
+        decoding = len(running) - len(prefilling)
         if not decoding or budget == inf:
             return StepPlan(whole, reason="no decode has an objective to keep")
-        context = sum(r.prompt_tokens + r.generated_tokens for r in decoding)
-        chunk = largest_chunk(engine.latency, len(decoding), context, budget * (1 - self.margin), whole - len(decoding))
+        computed = prefilling[-1].prefilled_tokens if prefilling else 0
+        context = engine.kv_tokens_used - sum(request.prefilled_tokens for request in prefilling)
+        chunk = largest_chunk(engine.latency, decoding, context, budget * (1 - self.margin), whole - decoding, computed)
         chunk = max(chunk, self.min_chunk)
-        return StepPlan(min(whole, len(decoding) + chunk), valid_steps=1, reason=f"chunk of {chunk} within {budget * 1e3:g} ms")
+        return StepPlan(min(whole, decoding + chunk), valid_steps=1, reason=f"chunk of {chunk} within {budget * 1e3:g} ms")
+
+    def _tightest(self, engine: StepView, running: Sequence[RequestView], waiting: Sequence[RequestView]) -> float:
+        """The least TPOT objective. Who is new waits first, so that those who run need not be looked through each time."""
+        if engine.tier != self._tier:
+            self._tier, self._budget, self._mark = engine.tier, tier_budget_s(engine.tier), None
+        if self._budget is not None:
+            fresh = (*running, *waiting) if self._mark is None else waiting
+            self._mark = (0, 0, 0, 0)
+            self._tighter |= {r.id: r.slo.tpot_s for r in fresh if r.slo.tpot_s is not None and r.slo.tpot_s < self._budget}
+            if self._tighter:
+                here = {request.id for request in (*running, *waiting)}
+                self._tighter = {id: tpot for id, tpot in self._tighter.items() if id in here}
+            return min(self._tighter.values(), default=self._budget)
+        mark = (len(running), running[-1].id if running else -1, len(waiting), waiting[-1].id if waiting else -1)
+        if mark != self._mark:
+            self._mark = mark
+            self._tighter = {0: _least((*running, *waiting))}
+        return self._tighter[0]
+
+
+def _least(requests: Iterable[RequestView]) -> float:
+    return min((r.slo.tpot_s for r in requests if r.slo.tpot_s is not None), default=inf)
+
+
+def _prefilling(running: Sequence[RequestView]) -> list[RequestView]:
+    """Who has no token yet, the last admitted first: they stand at the end of those that run."""
+    found: list[RequestView] = []
+    for request in reversed(running):
+        if request.prefilled_tokens >= request.prompt_tokens:
+            break
+        found.append(request)
+    return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import inf
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from policies.polyserve.admission import Admission, Projection
+from policies.polyserve.gradient import Gradients, load
 from policies.polyserve.tiers import budget_s, tier_of
 from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Role, Routing
 
@@ -19,63 +20,75 @@ class PolyServe:
     overload shows as missed objectives. A request whose TTFT has passed in the queue is placed as if it had none, since nothing
     can save it and its tokens are still wanted (open in the paper); and an empty engine takes whoever comes.
 
-    Where prefill and decode are apart, the ladder places the decode; the prefill goes to the fullest prefill engine that makes the
-    TTFT, else to the one that makes the earliest.
+    Engines are ordered by unfinished requests: the paper leaves the load undefined. One that refuses for want of TPOT or memory,
+    and would refuse a request without a prompt too, is not asked again until a request has left it.
 
-    Engines are ordered by unfinished requests, then by KV in use: the paper leaves the load undefined.
+    Where prefill and decode are apart, the ladder places the decode; the prefill goes to the fullest prefill engine that makes the
+    TTFT, else to the one with the least to do.
 
     Args:
-        projection: how a batch's KV peak is foreseen, ``simulate`` or ``bound`` (``policies.polyserve.admission``).
+        projection: how a batch's KV peak is foreseen, ``bound`` or ``simulate`` (``policies.polyserve.admission``).
         promotion: whether requests may go to tighter tiers.
+        reserve: share of the TTFT objective that predicted times to the first token must leave over. 0 as in the paper, whose
+            predictions are exact; the gradient fills engines up to the objective, so that half of what is predicted to come just
+            in time comes too late where they are not.
 
     Source: PolyServe, arXiv 2507.17769, §4.
     """
 
-    __slots__ = ("_admission", "promotion")
+    __slots__ = ("_admission", "_gradients", "promotion")
 
-    def __init__(self, *, projection: Projection = "simulate", promotion: bool = True) -> None:
-        self._admission = Admission(projection=projection)
+    def __init__(self, *, projection: Projection = "bound", promotion: bool = True, reserve: float = 0.0) -> None:
+        self._admission = Admission(projection=projection, reserve=reserve)
         self.promotion = promotion
+        self._gradients = {False: Gradients(), True: Gradients()}
+        """By whether the prefill is done: the fleet shows other engines then."""
 
     def route(self, request: RequestView, fleet: FleetView) -> Routing:
-        serving = [engine for engine in fleet.engines if engine.model == request.model]
-        if serving and serving[0].role is not Role.DECODE and any(e.role is Role.PREFILL for e in serving):
-            return self._prefill(request, serving)
-        return self._decode(request, serving, fleet.now_s)
+        engines = fleet.engines
+        gradients = self._gradients[request.kv_engine is not None]
+        gradients.see(engines)
+        if gradients.prefill_apart:
+            return self._prefill(request, engines)
+        return self._decode(request, gradients, fleet.now_s)
 
     def _prefill(self, request: RequestView, engines: Sequence[EngineView]) -> Routing:
-        verdicts = [self._admission.prefill(request, engine) for engine in engines]
-        fitting = [(e.pending_prefill_tokens, -i) for i, e in enumerate(engines) if not verdicts[i].refused]
-        if fitting:
-            return Assign(engines[-max(fitting)[1]].id, "fullest prefill engine that makes the TTFT")
-        earliest = min(range(len(engines)), key=lambda i: verdicts[i].ttft_s)
-        scores = tuple(verdict.ttft_s for verdict in verdicts)
-        return Assign(engines[earliest].id, "no prefill engine makes the TTFT: the earliest", scores)
+        """By bisection: the more is pending on an engine, the later it has the first token."""
+        judge, model = self._admission.prefill, request.model
+        order = sorted((e.pending_prefill_tokens, place) for place, e in enumerate(engines) if e.model == model)
+        if not order:
+            return Hold(f"no active engine serves {model}")
+        in_time = bisect_left(order, True, key=lambda entry: bool(judge(request, engines[entry[1]]).refused))
+        if in_time:
+            return Assign(engines[order[in_time - 1][1]].id, "fullest prefill engine that makes the TTFT")
+        return Assign(engines[order[0][1]].id, "no prefill engine makes the TTFT: the one with the least pending")
 
-    def _decode(self, request: RequestView, engines: Sequence[EngineView], now_s: float) -> Routing:
-        own = tier_of(request.slo)
-        own_budget = budget_s(own)
-        tiers: dict[str, list[EngineView]] = {}
-        for engine in engines:
-            tiers.setdefault(engine.tier or own, []).append(engine)
-        late = request.slo.ttft_s is not None and now_s - request.arrival_s > request.slo.ttft_s
-        found = self._fullest(request, tiers.get(own, ()), own_budget, late)
-        if found is not None:
-            return Assign(found.id, f"fullest engine of {own} that attains the objectives")
+    def _decode(self, request: RequestView, gradients: Gradients, now_s: float) -> Routing:
+        own, ttft = tier_of(request.slo), request.slo.ttft_s
+        budget = budget_s(own)
+        late = ttft is not None and now_s - request.arrival_s > ttft
+        for tier in (own, None):
+            found = self._fullest(request, gradients, tier, budget, late)
+            if found is not None:
+                return Assign(found.id, f"fullest engine of {own} that attains the objectives")
         if self.promotion:
-            for host in sorted((t for t in tiers if budget_s(t) < own_budget), key=budget_s):
-                found = self._fullest(request, tiers[host], budget_s(host), late)
+            for host_budget, host in gradients.tighter(request.model, budget):
+                found = self._fullest(request, gradients, host, host_budget, late)
                 if found is not None:
                     return Assign(found.id, f"promoted to {host}: {own} is full")
         return Hold(f"no engine of {own} or tighter attains the objectives", queue=own)
 
-    def _fullest(self, request: RequestView, engines: Iterable[EngineView], budget: float, late: bool) -> EngineView | None:
-        fullest_first = sorted(engines, key=lambda e: (-e.running_count - e.waiting_count, -e.kv_tokens_used))
-        for engine in fullest_first:
-            prefill = engine.role is not Role.DECODE
-            verdict = self._admission.decode(request, engine, budget, prefill=prefill)
-            if not verdict.refused or (late and verdict.refused in ("ttft", "second token") and verdict.iter_max_s < inf):
-                return engine
-            if not engine.running_count and not engine.waiting_count:  # who is refused by an empty engine would wait forever
-                return engine
-        return None
+    def _fullest(
+        self, request: RequestView, gradients: Gradients, tier: str | None, budget: float, late: bool
+    ) -> EngineView | None:
+        judge = self._admission.decode
+
+        def takes(engine: EngineView) -> bool | None:
+            verdict = judge(request, engine, budget, prefill=engine.role is not Role.DECODE)
+            if not verdict.refused or (late and verdict.refused in ("ttft", "second token")):
+                return True
+            if not load(engine):  # who is refused by an empty engine would wait forever
+                return True
+            return None if verdict.full else False
+
+        return gradients.fullest(request.model, tier, takes)

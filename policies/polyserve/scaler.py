@@ -14,9 +14,12 @@ class PolyServe:
     """Moves engines between tiers and the idle pool.
 
     Up: as soon as requests of a tier are held, one engine of no tier moves to it, else a draining one is taken back, else a parked
-    one starts; while engines start, one more for every ``per_start`` requests held beyond those. Down: every ``period_s``, in each
-    tier the emptiest engine is drained when it has held no request of the tier itself at ``checks`` looks in a row; the router
-    fills the fullest engine first, so the last one empties. Prefill engines stay as they are.
+    one starts; while engines start, one more for every ``per_start`` requests held beyond those. How long a start takes is the
+    fleet's (``start_up``; the paper's engines start at once). Where the pool is empty and neither the tier nor a tighter one, which
+    could take its requests, has an engine, the emptiest one of the looser tier with the most moves over: a small fleet would never
+    serve the tier else. Down: every ``period_s``, in each tier the emptiest engine is drained
+    when it has held no request of the tier itself at ``checks`` looks in a row; the router fills the fullest engine first, so the
+    last one empties. Prefill engines stay as they are.
 
     Args:
         period_s: time between two looks, in seconds.
@@ -45,7 +48,9 @@ class PolyServe:
         if fleet.now_s >= self._next_look_s:
             changes += self._down(decoders, {change.engine for change in changes})
             self._next_look_s = fleet.now_s + self.period_s
-        return Scale(tuple(changes), next_at_s=self._next_look_s, on_hold=True, reason="held requests, empty engines")
+        taken = {change.engine for change in changes}
+        spare = any(_spare(engine) and engine.id not in taken for engine in decoders)  # without one, who is held need not be told
+        return Scale(tuple(changes), next_at_s=self._next_look_s, on_hold=spare, reason="held requests, empty engines")
 
     def _up(self, engines: list[EngineView], fleet: FleetView) -> list[Change]:
         held = Counter((r.model, tier_of(r.slo)) for r in fleet.held)
@@ -57,6 +62,9 @@ class PolyServe:
             while count > starting * self.per_start:
                 ready = [e for e in alike if e.id not in taken and _spare(e)]
                 if not ready:
+                    if starting == 0 and (engine := _taken_over(alike, tier, taken)) is not None:
+                        taken.add(engine.id)
+                        changes.append(Move(engine.id, f"no engine for {tier}, {engine.tier} has the most", tier))
                     break
                 engine = min(ready, key=_nearness)
                 taken.add(engine.id)
@@ -84,6 +92,18 @@ class PolyServe:
                 changes.append(Drain(last.id, f"no request of {tier} at {empty[last.id]} looks"))
         self._empty = empty
         return changes
+
+
+def _taken_over(engines: list[EngineView], tier: str, taken: set[str]) -> EngineView | None:
+    """An engine of the looser tier with the most of them; ``None`` where the tier, or a tighter one, has an engine."""
+    tiers: dict[str, list[EngineView]] = {}
+    for engine in engines:
+        if engine.state in _UP and engine.tier is not None and engine.id not in taken:
+            tiers.setdefault(engine.tier, []).append(engine)
+    if any(budget_s(host) <= budget_s(tier) for host in tiers) or not tiers:
+        return None
+    richest = max(tiers, key=lambda name: (len(tiers[name]), budget_s(name)))
+    return min(tiers[richest], key=lambda e: e.running_count + e.waiting_count)
 
 
 def _spare(engine: EngineView) -> bool:

@@ -26,3 +26,11 @@ def budget_s(tier: str) -> float:
     if not tier.endswith("ms"):
         raise ValueError(f"{tier!r} is not a tier of PolyServe; name engines' tiers by their TPOT budget, such as 20ms")
     return float(tier[:-2]) / 1e3
+
+
+def tier_budget_s(tier: str | None) -> float | None:
+    """As ``budget_s``; ``None`` where an engine has no tier, or one of another naming."""
+    try:
+        return None if tier is None else budget_s(tier)
+    except ValueError:
+        return None

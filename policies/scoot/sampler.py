@@ -23,6 +23,7 @@ from policies.scoot.acquisition import (
     lower_confidence_bound,
     pareto,
 )
+from policies.scoot.canary import GUARDED, beyond, step_aside, within
 from policies.scoot.candidates import pareto_set
 from policies.scoot.feasibility import probability_of_feasibility, threshold
 from policies.scoot.space import LogIntegers, Space
@@ -31,18 +32,20 @@ from policies.streams import Stream, generator
 
 Floats = NDArray[np.float64]
 
+_MOST_DRAWS = 256
 _BELIEFS = 64
 """Draws from the posterior for the expected hypervolume improvement (the paper's code takes 10)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """Finished and pending trials as arrays; objectives are signed so that small is good."""
+    """Finished and pending trials as arrays; objectives are signed so that small is good. ``guarded``: of the good ones."""
 
     points: Floats
     survived: list[bool]
     good: Floats
     objectives: Floats
+    guarded: list[list[float]]
     pending: Floats
 
 
@@ -62,17 +65,20 @@ class ScootSampler(BaseSampler):
     taken to turn out as predicted. A suggestion depends on the seed and the study's trials alone, so a resumed study goes on as
     if it had never stopped.
 
-    ``hidden=False`` leaves the forest out, ``known=False`` the repair: the paper's ablations; with both, its baseline of vanilla
-    Bayesian optimisation.
+    ``hidden=False`` leaves the forest out, which is the paper's baseline of vanilla Bayesian optimisation; ``known=False`` leaves
+    out the repair. ``canary``: stay near the default configuration, as ``policies.scoot.canary`` says; a share, such as 0.1.
 
     Source: SCOOT, arXiv 2408.04323 §4, and its code (Ketonmi/SCOOT); MACE: Lyu et al., ICML 2018.
     """
 
-    def __init__(self, space: Space, *, seed: int, initial: int = 10, hidden: bool = True, known: bool = True) -> None:
+    def __init__(
+        self, space: Space, *, seed: int, initial: int = 10, hidden: bool = True, known: bool = True, canary: float | None = None
+    ) -> None:
         self.space = space if known else Space(space.knobs, (), space.default)
         self.seed = seed
         self.initial = initial
         self.hidden = hidden
+        self.canary = canary
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return distributions(self.space)
@@ -83,7 +89,9 @@ class ScootSampler(BaseSampler):
             return dict(self.space.default)
         rng = generator(self.seed, "scoot", trial.number)
         if len(history.good) < self.initial:
-            return self._designed(trial.number, float(rng.random()))
+            if self.canary is not None:
+                return step_aside(self.space, self._safest(history), np.concatenate([history.points, history.pending]), rng)
+            return self._designed(trial.number, rng)
         with threadpool_limits(1):  # matrices of some dozen rows: more threads only wait for each other
             return self.space.config(self._promising(history, rng))
 
@@ -95,7 +103,7 @@ class ScootSampler(BaseSampler):
     def _history(self, study: Study, trial: FrozenTrial) -> _History:
         names = {knob.name for knob in self.space.knobs}
         sign = np.array([-1.0 if way is StudyDirection.MAXIMIZE else 1.0 for way in study.directions])
-        points, survived, good, objectives, pending = [], [], [], [], []
+        points, survived, good, objectives, guarded, pending = [], [], [], [], [], []
         for other in study.get_trials(deepcopy=False):
             if other.number == trial.number or set(other.params) != names:
                 continue
@@ -107,6 +115,7 @@ class ScootSampler(BaseSampler):
                 survived.append(True)
                 good.append(point)
                 objectives.append(sign * np.array(other.values))
+                guarded.append(list(other.user_attrs.get(GUARDED, ())))
             elif other.state is TrialState.FAIL:
                 points.append(point)
                 survived.append(False)
@@ -116,16 +125,22 @@ class ScootSampler(BaseSampler):
             survived,
             np.array(good).reshape(wide),
             np.array(objectives).reshape(-1, len(sign)),
+            guarded,
             np.array(pending).reshape(wide),
         )
 
     # --- what to try next ---------------------------------------------------------------------------------------------
 
-    def _designed(self, number: int, draw: float) -> dict[str, Any]:
+    def _designed(self, number: int, rng: Stream) -> dict[str, Any]:
+        """The ``number``-th point of the design; where a repair leads out of an operator's bounds, a later one."""
         sequence = qmc.Sobol(len(self.space.knobs), seed=int(generator(self.seed, "scoot", "design").integers(2**31)))
         if number:
             sequence.fast_forward(number)
-        return dict(self.space.repaired(self.space.config(sequence.random(1)[0]), draw))
+        for _ in range(_MOST_DRAWS):
+            config = dict(self.space.repaired(self.space.config(sequence.random(1)[0]), float(rng.random())))
+            if self.space.allows(config):
+                return config
+        return dict(self.space.default)
 
     def _promising(self, history: _History, rng: Stream) -> Floats:
         models = [Surrogate(history.good, column, seed=int(rng.integers(2**31))) for column in history.objectives.T]
@@ -134,6 +149,9 @@ class ScootSampler(BaseSampler):
         if len(history.pending):
             for model in models:
                 model.believe(history.pending)
+        risk = None
+        if self.canary is not None:
+            risk = beyond(self.space, history.good, np.array(history.guarded), self._at_default(history), self.canary, rng)
         delta = threshold(history.survived) if self.hidden else 0.0
         feasibility = probability_of_feasibility(history.points, history.survived, seed=int(rng.integers(2**31)))
         kappa = exploration(len(history.good), len(self.space.knobs)) if len(models) == 1 else 2.0
@@ -156,14 +174,13 @@ class ScootSampler(BaseSampler):
                 )
             else:
                 scores = bound
-            if not self.hidden:
-                return scores
-            lacking = np.maximum(0.0, delta - feasibility(points))
-            scores += 1e6 * lacking[:, None]  # whoever is likely to crash is beaten by all who are not
-            return scores
+            lacking = np.maximum(0.0, delta - feasibility(points)) if self.hidden else np.zeros(len(points))
+            if risk is not None:
+                lacking += risk(points)
+            return scores + 1e6 * lacking[:, None]  # whoever is likely to crash is beaten by all who are not
 
         tried = np.concatenate([history.points, history.pending])
-        known = history.good[pareto(observed)]
+        known = history.good[pareto(observed)] if risk is None else history.good
         points, _ = pareto_set(self.space, costs, known, tried, rng)
         if not len(points):  # every configuration has been tried
             points = history.good
@@ -178,9 +195,24 @@ class ScootSampler(BaseSampler):
 
     def _reference(self, history: _History, observed: Floats) -> Floats:
         """The default configuration's objectives in the models' units; where it crashed, the worst that was seen."""
-        default = np.flatnonzero((history.good == self.space.unit(self.space.default)).all(axis=1))
-        reference: Floats = observed[default[0]] if len(default) else observed.max(axis=0)
+        default = self._at_default(history)
+        reference: Floats = observed.max(axis=0) if default is None else observed[default]
         return reference
+
+    def _at_default(self, history: _History) -> int | None:
+        """The row of the default configuration among the good ones."""
+        rows = np.flatnonzero((history.good == self.space.unit(self.space.default)).all(axis=1))
+        return int(rows[0]) if len(rows) else None
+
+    def _safest(self, history: _History) -> Floats:
+        """The good configuration that is best in the first objective among those within the band, else the default."""
+        default = self._at_default(history)
+        assert self.canary is not None
+        if default is None:
+            return self.space.unit(self.space.default)
+        inside = within(np.array(history.guarded), default, self.canary)
+        safest: Floats = history.good[inside][int(np.argmin(history.objectives[inside, 0]))]
+        return safest
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

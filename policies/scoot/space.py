@@ -24,6 +24,9 @@ class Levels:
     def value(self, unit: float) -> Any:
         return self.values[round(unit * (len(self.values) - 1))]
 
+    def takes(self, value: Any) -> bool:
+        return value in self.values
+
     def unit(self, value: Any) -> float:
         return self.values.index(value) / max(1, len(self.values) - 1)
 
@@ -44,6 +47,9 @@ class LogIntegers:
         nearest: int = round(self.low * (self.high / self.low) ** unit)
         return min(self.high, max(self.low, nearest))
 
+    def takes(self, value: Any) -> bool:
+        return isinstance(value, int) and self.low <= value <= self.high
+
     def unit(self, value: int) -> float:
         return float(np.log(value / self.low) / np.log(self.high / self.low))
 
@@ -55,7 +61,8 @@ class LogIntegers:
 
 Knob = Levels | LogIntegers
 """One axis of the unit cube, on which neighbouring values behave alike. ``value`` is the value nearest to a point of [0, 1],
-``unit`` where a value lies, and ``snap`` moves points to those of their nearest values."""
+``unit`` where a value lies, ``takes`` whether it is one of the knob's, and ``snap`` moves points to those of their nearest
+values."""
 
 
 def powers_of_two(name: str, low: int, high: int) -> Levels:
@@ -94,6 +101,12 @@ class Space:
             raise ValueError(f"knobs and default configuration differ in {sorted(missing)}")
         if broken := self.broken(self.default):
             raise ValueError(f"the default configuration breaks: {broken[0].text}")
+        if outside := [knob.name for knob in self.knobs if not knob.takes(self.default[knob.name])]:
+            raise ValueError(f"{outside[0]}: the default configuration's {self.default[outside[0]]} is no value of the knob")
+
+    def allows(self, config: Config) -> bool:
+        """Whether every knob takes its value and all rules are kept."""
+        return all(knob.takes(config[knob.name]) for knob in self.knobs) and not self.broken(config)
 
     def broken(self, config: Config) -> list[Rule]:
         """The rules that ``config`` does not keep."""
@@ -115,12 +128,16 @@ class Space:
         return {knob.name: knob.value(float(u)) for knob, u in zip(self.knobs, point, strict=True)}
 
     def lawful(self, points: Floats, draws: Sequence[float]) -> Floats:
-        """Points of the unit cube, shape (n, knobs), moved to configurations that keep all rules; equal ones merged, order kept."""
+        """Points of the unit cube, shape (n, knobs), moved to configurations that keep all rules; equal ones merged, order kept.
+
+        A repair may lead out of a knob's values, which an operator has bounded; such points are left out.
+        """
         seen: dict[bytes, Floats] = {}
         for point, draw in zip(points, draws, strict=True):
             config = self.repaired(self.config(point), draw)
-            lawful = self.unit(config)
-            seen.setdefault(lawful.tobytes(), lawful)
+            if self.allows(config):
+                lawful = self.unit(config)
+                seen.setdefault(lawful.tobytes(), lawful)
         return np.array(list(seen.values())).reshape(-1, len(self.knobs))
 
 

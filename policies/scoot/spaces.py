@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from policies.scoot.bounds import with_level
 from policies.scoot.space import Config, Knob, Levels, LogIntegers, Rule, Space, flag, implies, powers_of_two
+
+OPTIONAL: dict[str, tuple[Any, ...]] = {
+    "kv_cache_dtype": ("auto", "fp8"),
+    "async_scheduling": (False, True),
+    "scheduling_policy": ("fcfs", "priority"),
+    "num_speculative_tokens": (0, 1, 2, 3, 4, 6, 8),
+}
+"""Knobs that are tuned when asked for, with their values; the first is the default."""
 
 _SEATS = implies(
     "max_num_seqs must not exceed max_num_batched_tokens",
@@ -29,29 +39,35 @@ def _whole_prompts(longest: int, *, chunks: bool) -> Rule:
     )
 
 
-def vllm(*, gpus: int, min_tensor_parallel: int = 1, max_model_len: int, speculation: bool = False) -> Space:
+def vllm(
+    *,
+    gpus: int,
+    min_tensor_parallel: int = 1,
+    max_model_len: int,
+    most_batched_tokens: int | None = None,
+    present: Config | None = None,
+    also: Collection[str] = (),
+) -> Space:
     """The knobs of vLLM 0.26–0.32 that move latency or throughput, with the engine's own validity rules.
 
     ``tensor_parallel`` × replicas = ``gpus``: the rest of the GPUs hold further replicas. Source of the rules:
-    vllm/config/scheduler.py and vllm/engine/arg_utils.py (0.32).
+    vllm/config/scheduler.py and vllm/engine/arg_utils.py (0.32). Partial prefills (``max_num_partial_prefills``) are no knob of
+    these versions any more; what bounds long prompts is ``long_prefill_token_threshold``.
 
     Args:
         gpus: GPUs of the service, a power of two.
         min_tensor_parallel: fewest GPUs that hold the weights, a power of two.
         max_model_len: prompt plus output at most, in tokens.
-        speculation: also tune the number of draft tokens (0 = none).
+        most_batched_tokens: the largest step; by default twice ``max_model_len``, and 16384 at least.
+        present: values of the configuration to start from where they differ from vLLM's defaults; they become levels.
+        also: of ``OPTIONAL``, the knobs to tune besides. They change what is served (a precision, a draft) or need a workload
+            that tells priorities, so nobody should find them changed unasked.
+
+    Raises:
+        ValueError: ``also`` names no such knob.
     """
-    knobs: list[Knob] = [
-        powers_of_two("tensor_parallel", min_tensor_parallel, gpus),
-        powers_of_two("max_num_seqs", 16, 1024),
-        LogIntegers("max_num_batched_tokens", 256, max(16384, 2 * max_model_len)),
-        Levels("block_size", (16, 32, 64)),
-        flag("enable_chunked_prefill"),
-        flag("enable_prefix_caching"),
-        Levels("long_prefill_token_threshold", (max_model_len // 8, max_model_len // 4, max_model_len // 2, 0)),  # 0 = no limit
-        Levels("gpu_memory_utilization", (0.8, 0.85, 0.9, 0.92, 0.95, 0.98)),
-        Levels("watermark", (0.0, 0.01, 0.05)),
-    ]
+    if unknown := sorted(set(also) - set(OPTIONAL)):
+        raise ValueError(f"{unknown[0]} is no optional knob; there are {', '.join(OPTIONAL)}")
     default: dict[str, Any] = {
         "tensor_parallel": min_tensor_parallel,
         "max_num_seqs": 1024,
@@ -62,11 +78,24 @@ def vllm(*, gpus: int, min_tensor_parallel: int = 1, max_model_len: int, specula
         "long_prefill_token_threshold": 0,
         "gpu_memory_utilization": 0.92,
         "watermark": 0.0,
+        **{name: OPTIONAL[name][0] for name in OPTIONAL if name in also},
+        **(present or {}),
     }
-    if speculation:
-        knobs.append(Levels("num_speculative_tokens", (0, 1, 2, 3, 4, 6, 8)))
-        default["num_speculative_tokens"] = 0
-    return Space(tuple(knobs), (_whole_prompts(max_model_len, chunks=True), _SEATS), default)
+    largest = max(16384, 2 * max_model_len) if most_batched_tokens is None else most_batched_tokens
+    knobs: list[Knob] = [
+        powers_of_two("tensor_parallel", min_tensor_parallel, gpus),
+        powers_of_two("max_num_seqs", 16, 1024),
+        LogIntegers("max_num_batched_tokens", 256, max(largest, int(default["max_num_batched_tokens"]))),
+        Levels("block_size", (16, 32, 64)),
+        flag("enable_chunked_prefill"),
+        flag("enable_prefix_caching"),
+        Levels("long_prefill_token_threshold", (max_model_len // 8, max_model_len // 4, max_model_len // 2, 0)),  # 0 = no limit
+        Levels("gpu_memory_utilization", (0.8, 0.85, 0.9, 0.92, 0.95, 0.98)),
+        Levels("watermark", (0.0, 0.01, 0.05)),
+        *(Levels(name, OPTIONAL[name]) for name in OPTIONAL if name in also),
+    ]
+    started = tuple(with_level(knob, default[knob.name]) for knob in knobs)
+    return Space(started, (_whole_prompts(max_model_len, chunks=True), _SEATS), default)
 
 
 def _one_of_two(config: Config, draw: float) -> dict[str, bool]:

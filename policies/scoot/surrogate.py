@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,30 @@ def _climb(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float
     return found.x, found.fun
 
 
+def _scale(values: Floats) -> Callable[[Floats], Floats]:
+    """A power transform under which ``values`` have mean 0 and deviation 1; a straight line where none can be found."""
+    largest = np.abs(values).max() or 1.0
+    column = (values / largest).reshape(-1, 1)
+    if np.ptp(column) == 0:
+        return lambda given: np.zeros(len(given))
+    power = PowerTransformer("box-cox" if column.min() > 0 else "yeo-johnson")
+
+    def powered(given: Floats) -> Floats:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            moved: Floats = power.transform((given / largest).reshape(-1, 1))[:, 0]
+        return moved
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        power.fit(column)
+    moved = powered(values)
+    if np.isfinite(moved).all() and np.ptp(moved) >= 1e-6:
+        return powered
+    mean, deviation = column.mean(), column.std()
+    return lambda given: (given / largest - mean) / deviation
+
+
 class Surrogate:
     """Posterior of an objective that is to be small, in units in which the observations have mean 0 and deviation 1.
 
@@ -39,7 +64,9 @@ class Surrogate:
     """
 
     def __init__(self, points: Floats, values: Floats, *, seed: int) -> None:
-        self.values = self._transformed(values)
+        self.scaled = _scale(values)
+        """From the objective's own units to the model's, shape (n,) to (n,); rising."""
+        self.values = self.scaled(values)
         """The observations in the model's units, shape (n,)."""
         kernel = (
             ConstantKernel(1.0, (0.05, 20.0)) * WarpedMatern.unwarped(points.shape[1])
@@ -50,19 +77,6 @@ class Surrogate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound says: this knob does not matter
             self._process.fit(points, self.values)
-
-    @staticmethod
-    def _transformed(values: Floats) -> Floats:
-        scaled = (values / (np.abs(values).max() or 1.0)).reshape(-1, 1)
-        if np.ptp(scaled) == 0:
-            return np.zeros(len(values))
-        method = "box-cox" if scaled.min() > 0 else "yeo-johnson"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            moved: Floats = PowerTransformer(method).fit_transform(scaled)[:, 0]
-        if not np.isfinite(moved).all() or np.ptp(moved) < 1e-6:
-            moved = (scaled[:, 0] - scaled.mean()) / scaled.std()
-        return moved
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the objective itself (noise left out), each of shape (n,)."""

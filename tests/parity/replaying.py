@@ -6,6 +6,9 @@ import json
 import random
 from pathlib import Path
 
+from policies.redecide import redecide_record
+from replay.run import replay
+from traces.record import Record
 from traces.scenario import Scenario, load_scenario
 
 VIRTUAL = """
@@ -63,3 +66,20 @@ def shared_prefix_trace(path: Path) -> Path:
         rows.append({"timestamp": 25 * turn, "input_length": length, "output_length": rng.randint(1, 60), "hash_ids": ids})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def served(text: str, folder: Path, *sets: str) -> Record:
+    """The record of a scenario that was replayed on real engines, after what must hold of every such run.
+
+    Every request has an outcome and, if completed, its traced length; every decision is logged, and a fresh policy decides it again
+    byte for byte; no policy failed inside an engine. Engines start in a fraction of a second where vLLM is imported already.
+    """
+    record = Record.read(replay(scenario(text, folder, *sets)).write(folder / "record").path or folder)
+    found = redecide_record(record.manifest, record.decisions or ())
+    assert found.same, found.differences
+    assert not record.manifest["warnings"] or all("sent late" in text for text in record.manifest["warnings"])
+    table = record.requests.to_pydict()
+    assert set(table["outcome"]) <= {"completed", "shed", "unfinished"}
+    lengths = zip(table["outcome"], table["output_tokens"], strict=True)
+    assert all(tokens > 0 for outcome, tokens in lengths if outcome == "completed")
+    return record

@@ -1,20 +1,27 @@
 """The scheduler plug-in against the simulator's scheduler, step by step, under random plans.
 
-Whatever a batcher says (budgets, orders, caps, requests to preempt), vLLM with the plug-in must carry it out as the simulator does.
+Whatever a batcher says (budgets, orders, caps, requests to preempt or to admit), vLLM with the plug-in must carry it out as the
+simulator does, and both must tell it the same of who came to wait and who went.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from vllm.utils.hashing import sha256
 from vllm.v1.core.kv_cache_utils import init_none_hash
 
-from policies.types import EngineView, StepPlan
+from policies.types import StepPlan, StepView
+from sim.batch import Batch
+from sim.prefixcache import ContentTrie
 from sim.request import Request
 from sim.scheduler import EngineLimits, Scheduler
+from sim.stepwise import StepwiseScheduler
+from tests.parity.sequences import FEATURES, arrivals, goes_on
 from tests.parity.steered import SteeredSide
 from traces.workload import RequestClass
 
@@ -26,8 +33,10 @@ class Scripted:
 
     def __init__(self) -> None:
         self.next = StepPlan(0)
+        self.told: tuple[list[int], list[int]] = [], []
 
-    def plan(self, engine: EngineView) -> StepPlan:
+    def plan(self, engine: StepView) -> StepPlan:
+        self.told = [r.id for r in engine.arrived], list(engine.departed)
         return self.next
 
 
@@ -36,7 +45,10 @@ def random_plan(rng: random.Random, budget: int, ids: list[int], says: str) -> S
     order = rng.sample(ids, len(ids)) if "order" in says and rng.random() < 0.7 else None
     caps = {id: rng.choice([0, 0, 1, 2, 5, 40]) for id in some} if "caps" in says and rng.random() < 0.7 else None
     preempt = rng.sample(ids, min(len(ids), rng.choice([1, 2]))) if "preempt" in says and rng.random() < 0.15 else ()
-    return StepPlan(rng.randint(0, budget + 5), order, caps, preempt, valid_steps=1)
+    admit = None
+    if "admit" in says and rng.random() < 0.7:
+        admit = [rng.choice([*ids, 999]) for _ in range(rng.choice([0, 0, 1, 3, 30]))] if ids else ()
+    return StepPlan(rng.randint(0, budget + 5), order, caps, preempt, valid_steps=1, admit=admit)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +58,14 @@ def random_plan(rng: random.Random, budget: int, ids: list[int], says: str) -> S
         ("order", "fcfs"),
         ("preempt", "fcfs"),
         ("caps", "fcfs"),
+        ("admit", "fcfs"),
         ("order caps preempt", "fcfs"),
+        ("order caps preempt admit", "fcfs"),
         ("budget", "priority"),
+        ("order", "priority"),
         ("preempt", "priority"),
         ("caps", "priority"),
+        ("order caps preempt admit", "priority"),
     ],
 )
 def test_a_plan_is_carried_out_as_in_the_simulator(says: str, policy: str, model: Path) -> None:
@@ -62,8 +78,10 @@ def test_a_plan_is_carried_out_as_in_the_simulator(says: str, policy: str, model
         blocks = -(-longest // block) + rng.randint(0, 20)
         seats, budget = rng.randint(1, 8), rng.randint(8, 80)
         batcher = Scripted()
-        theirs = SteeredSide(model, batcher, max_seqs=seats, budget=budget, block=block, blocks=blocks, policy=policy)
-        ours = Scheduler(EngineLimits(seats, budget, block, blocks, scheduling_policy=policy))
+        threshold = rng.choice([0, 0, 5])
+        knobs = {"max_seqs": seats, "budget": budget, "block": block, "blocks": blocks, "policy": policy, "threshold": threshold}
+        theirs = SteeredSide(model, batcher, **knobs)
+        ours = Scheduler(EngineLimits(seats, budget, block, blocks, threshold, scheduling_policy=policy))
         coming = list(range(rng.randint(1, 20)))
         there: dict[int, Request] = {}
         idle = 0
@@ -78,6 +96,9 @@ def test_a_plan_is_carried_out_as_in_the_simulator(says: str, policy: str, model
                 ours.add(there[id])
             plan = batcher.next = random_plan(rng, budget, list(there), says)
             expected = theirs.schedule()
+            if there:
+                assert ([r.id for r in ours.changes.arrived], list(ours.changes.departed)) == batcher.told
+                ours.changes.told()
             ours.schedule(plan)
             assert {r.id: 1 for r in ours.running if r.seated} | {r.id: n for r, n in ours.chunks} == expected.scheduled
             assert tuple(r.id for r in ours.running) == expected.running
@@ -98,3 +119,47 @@ def test_a_plan_is_carried_out_as_in_the_simulator(says: str, policy: str, model
                 steps += 1
     if "preempt" in says:
         assert preemptions > 50
+
+
+@pytest.mark.parametrize("says", ["admit", "order admit"])
+def test_whom_a_plan_lets_in_is_the_same_where_steps_are_planned_ahead(says: str, model: Path) -> None:
+    rng = random.Random(f"ahead {says}")
+    steps, seen = 0, Counter[str]()
+    while goes_on(steps, seen, {"preemptions": 10}):
+        knobs, longest = FEATURES[rng.choice(["scarce-kv", "prefix-caching"])](rng)
+        knobs = replace(knobs, asynchronous=True, ignore_eos=rng.random() < 0.5)
+        id_tokens = rng.choice([1, 4, 16])
+        batcher = Scripted()
+        theirs = SteeredSide(model, batcher, **vars(knobs))
+        ours = StepwiseScheduler(knobs.limits(), trie=ContentTrie(id_tokens) if knobs.prefix_caching else None)
+        coming = list(arrivals(rng, longest, id_tokens))
+        queue: deque[Batch] = deque()
+        left, idle = len(coming), 0
+        while left and idle < 200:
+            while coming and rng.random() < 0.4:
+                new = coming.pop(0)
+                theirs.add(new.id, new.prompt, new.output)
+                ours.add(Request(new.id, RequestClass(), 0, 0.0, len(new.prompt), new.output, new.ids))
+            assert ours.has_work == theirs.has_work
+            if len(queue) < 2 and (not queue or rng.random() < 0.8):
+                here = [r.id for r in (*ours.running, *ours.waiting)]
+                plan = batcher.next = random_plan(rng, knobs.budget - 5, here, says)
+                expected = theirs.schedule()
+                if here:
+                    assert ([r.id for r in ours.changes.arrived], list(ours.changes.departed)) == batcher.told
+                    ours.changes.told()
+                queue.append(ours.schedule(plan))
+                assert {r.id: n for r, n in queue[-1].tokens.items()} == expected.scheduled
+                assert tuple(r.id for r in ours.running) == expected.running
+                assert tuple(r.id for r in ours.waiting) == expected.waiting
+                assert ours.kv.free == expected.free_blocks
+                seen["preemptions"] += len(expected.preempted)
+                idle = 0 if expected.scheduled else idle + 1
+                steps += bool(expected.scheduled)
+                if not expected.scheduled:
+                    queue.pop()
+            elif queue:
+                finished = theirs.advance()
+                ours.settle(queue.popleft(), lambda request, drafts: 0)
+                assert [r.id for r in ours.finished] == finished
+                left -= len(finished)

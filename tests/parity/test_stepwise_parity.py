@@ -112,7 +112,8 @@ def test_every_step_equals_vllm(mode: str, model: Path) -> None:
                     seen["hits"] += cached > 0
                 if ours.prefix is not None:
                     assert ours.prefix.blank + ours.prefix.idle == ours.kv.free
-                assert ours.pending_prefill_tokens == pending(ours)
+                if knobs.limits().batches > 1:  # else chunks under way count when they are computed
+                    assert ours.pending_prefill_tokens == pending(ours)
                 steps += bool(expected.scheduled)
                 seen["drafted"] += sum(expected.drafts.values())
                 seen["preemptions"] += len(expected.preempted)
@@ -123,6 +124,7 @@ def test_every_step_equals_vllm(mode: str, model: Path) -> None:
                 ours.settle(batch, lambda request, drafts: accepts(request.id, request.generated_tokens, drafts))
                 assert [r.id for r in ours.finished] == finished
                 assert ours.kv.free == theirs.free_blocks
+                assert ours.pending_prefill_tokens == pending(ours)
                 done += len(finished)
                 if knobs.method and not knobs.asynchronous:
                     most = knobs.drafts

@@ -22,9 +22,10 @@ FOLDER = Path(__file__).parents[2] / "policies"
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
 ROUTERS = registry.names("router")
 BASELINES = [name for name in ROUTERS if name != "polyserve"]  # which refuse no request that an engine could serve
-BATCHERS = registry.names("batcher")
+BATCHERS = ("vllm", "sarathi")
+"""Those that go by counts alone; the others read requests, and have tests of their own."""
 
-STANDARD = "__future__ bisect collections dataclasses enum functools heapq itertools math operator types typing"
+STANDARD = "__future__ array bisect collections dataclasses enum functools heapq itertools math operator types typing"
 ALLOWED = {*STANDARD.split(), "numpy", "policies"}
 # The registry finds and reads classes; streams names its streams by a hash; logs are JSON. None of it runs inside a decision.
 ALSO = {"registry.py": {"importlib", "difflib"}, "card.py": {"inspect"}, "streams.py": {"hashlib"}, "redecide.py": {"json"}}

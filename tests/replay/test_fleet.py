@@ -19,21 +19,38 @@ from traces.workload import RequestClass
 class FakeEngine:
     """Keeps what it is sent. ``view`` is made anew whenever it is asked for."""
 
-    def __init__(self, index: int) -> None:
-        self.id, self.index, self.model, self.role = f"e{index}", index, "m", Role.BOTH
+    def __init__(self, index: int, role: Role = Role.BOTH) -> None:
+        self.id, self.index, self.model, self.role = f"e{index}", index, "m", role
         self.state = EngineState.ACTIVE
+        self.tier: str | None = None
         self.requests: list[Request] = []
         self.closed = False
 
     @property
     def view(self) -> EngineFacts:
-        return EngineFacts(id=self.id, state=self.state, waiting_count=len(self.requests), running=(), waiting=tuple(self.requests))
+        return EngineFacts(
+            id=self.id,
+            state=self.state,
+            role=self.role,
+            tier=self.tier,
+            waiting_count=len(self.requests),
+            running=(),
+            waiting=tuple(self.requests),
+        )
+
+    @property
+    def empty(self) -> bool:
+        return not self.requests
 
     def submit(self, request: Request) -> None:
         self.requests.append(request)
 
     def abort(self, request: Request) -> None:
         self.requests.remove(request)
+
+    def lose(self) -> list[Request]:
+        lost, self.requests = self.requests, []
+        return lost
 
     def close(self) -> None:
         self.closed = True

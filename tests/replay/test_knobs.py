@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from replay.drafter import has_probabilities
 from replay.knobs import engine_arguments, environment, options, scheduler_class, vocabulary
 from traces.errors import InputError
 from traces.scenario import Scenario
@@ -80,3 +81,45 @@ def test_a_model_folder_tells_its_vocabulary(tmp_path: Path) -> None:
     assert vocabulary(pool, Replay(weights=str(tmp_path))) == 32000
     with pytest.raises(InputError, match=r"replay\.weights: .* tells no vocab_size"):
         vocabulary(pool, Replay(weights=str(tmp_path / "nowhere")))
+
+
+DRAFTS = {"num_speculative_tokens": 3, "acceptance": [0.9, 0.5, 0.5]}
+
+
+def test_random_weights_accept_drafts_at_the_rates_of_the_scenario(tmp_path: Path) -> None:
+    pool = scenario(speculative={"method": "ngram", **DRAFTS}).pools[0]
+    found = engine_arguments(pool, GPU, 0, tmp_path)["speculative_config"]
+    assert found["rejection_sample_method"] == "synthetic"
+    assert found["synthetic_acceptance_rates"] == pytest.approx([0.9, 0.45, 0.225]), "vLLM's are unconditional"
+    assert "rejection_sample_method" not in engine_arguments(pool, CPU, 0, tmp_path)["speculative_config"], "it has none there"
+    real = Replay(device="cuda", weights="/models/m")
+    assert "rejection_sample_method" not in engine_arguments(pool, real, 0, tmp_path)["speculative_config"]
+
+
+def test_a_draft_model_without_weights_is_a_layer_of_the_engines_own(tmp_path: Path) -> None:
+    pool = scenario(speculative={"method": "draft_model", **DRAFTS}).pools[0]
+    found = engine_arguments(pool, CPU, 0, tmp_path)["speculative_config"]
+    written = json.loads((Path(found["model"]) / "config.json").read_text())
+    assert (written["num_hidden_layers"], written["vocab_size"]) == (1, vocabulary(pool, CPU))
+
+
+def test_a_drafter_with_weights_of_its_own_has_to_be_named(tmp_path: Path) -> None:
+    pool = scenario(speculative={"method": "eagle", **DRAFTS}).pools[0]
+    with pytest.raises(InputError, match=r"^replay\.drafter: eagle drafts with weights of its own"):
+        engine_arguments(pool, CPU, 0, tmp_path)
+    found = engine_arguments(pool, Replay(device="cuda", weights="/models/m", drafter="/models/d"), 0, tmp_path)
+    assert found["speculative_config"]["model"] == "/models/d"
+    assert has_probabilities(pool, CPU) is False
+
+
+def test_kv_is_handed_over_through_files_on_a_cpu_and_by_nixl_on_gpus(tmp_path: Path) -> None:
+    roles = [{"gpu": "h200", "gpus": 1, "role": role} for role in ("prefill", "decode")]
+    written = scenario().model_dump(mode="json", by_alias=True, exclude_none=True)
+    pools = Scenario.model_validate({**written, "fleet": roles}).pools
+    on_cpu = [engine_arguments(pool, CPU, 0, tmp_path)["kv_transfer_config"] for pool in pools]
+    assert [config["kv_role"] for config in on_cpu] == ["kv_producer", "kv_consumer"]
+    assert len({config["kv_connector_extra_config"]["shared_storage_path"] for config in on_cpu}) == 1
+    on_gpu = [engine_arguments(pool, GPU, 0, tmp_path)["kv_transfer_config"] for pool in pools]
+    assert {config["kv_connector"] for config in on_gpu} == {"NixlConnector"}
+    ports = {environment(pools, index, GPU)["VLLM_NIXL_SIDE_CHANNEL_PORT"] for index in (0, 1)}
+    assert len(ports) == 2, "engines of one host must not share the side channel"

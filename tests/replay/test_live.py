@@ -149,7 +149,7 @@ def test_an_interruption_leaves_a_whole_record_of_what_was() -> None:
     assert found.total() == offered(record) == len(host.servers[0].seen)
     assert found["completed"] > 0
     assert found["unfinished"] > 0
-    assert "interrupted" in record.manifest["warnings"][0]
+    assert any("interrupted" in text for text in record.manifest["warnings"])
 
 
 def test_a_server_that_is_not_there_is_an_error_before_anything_is_sent() -> None:

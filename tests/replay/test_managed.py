@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from replay.managed import ManagedServer, diagnosis, tail
+from replay.clock import WallClock
+from replay.lifecycle import Idle
+from replay.managed import ManagedServer, diagnosis, healthy, tail
+from replay.power import ServerPower
 from traces.errors import InputError
 
 _SERVE = """
@@ -56,7 +60,8 @@ def gone(pid: int) -> bool:
 
 
 def child_of(log: Path) -> int:
-    return int(next(line for line in tail(log) if line.startswith("child")).split()[1])
+    """The newest one."""
+    return int(next(line for line in reversed(tail(log)) if line.startswith("child")).split()[1])
 
 
 def test_a_server_is_waited_for_and_stopped_with_its_children(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_a_server_that_was_killed_says_how_and_leaves_no_children(tmp_path: Path
         await made.start(30)
         assert made._process is not None
         os.kill(made._process.pid, signal.SIGKILL)
-        how = await made.ended()
+        how = await made.died()
         child = child_of(made.log)
         await made.stop()
         return how, child
@@ -149,3 +154,52 @@ def test_a_server_ends_with_the_run_that_started_it_even_when_that_is_killed() -
         assert alive(pid)
         run.kill()
     assert gone(pid)
+
+
+def test_a_server_that_a_fault_killed_has_not_died_by_itself_and_can_be_started_again(tmp_path: Path) -> None:
+    async def run() -> tuple[bool, int, int]:
+        made = server(tmp_path, _SERVE)
+        await made.start(30)
+        death = asyncio.ensure_future(made.died())
+        first = child_of(made.log)
+        made.kill()
+        await made.stop()
+        await made.start(30)
+        second = child_of(made.log)
+        unnoticed = not death.done()
+        await made.stop()
+        death.cancel()
+        return unnoticed, first, second
+
+    unnoticed, first, second = asyncio.run(run())
+    assert unnoticed
+    assert gone(first)
+    assert gone(second)
+
+
+class _Engine:
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+@pytest.mark.parametrize("parked", ["stop", "idle", "sleep"])
+def test_a_parked_server_does_what_the_scenario_says(parked: Any, tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        made, clock, told = server(tmp_path, _SERVE), WallClock(), []
+        engine: Any = _Engine(0)
+        power = ServerPower(clock, [made], parked, Idle(clock, [0.01]), 30.0, lambda engine, why: told.append(why))
+        await made.start(30)
+        power.park(engine)
+        power.start(engine, lambda: told.append("ready"))
+        assert not power.at_once(engine)
+        while not told:
+            clock.act()
+            await asyncio.sleep(0.01)
+        told.append("up" if await healthy(made.url) else "down")
+        power.park(engine)
+        await asyncio.gather(*power._latest.values())
+        told.append("up" if await healthy(made.url) else "down")
+        await made.stop()
+        return told
+
+    assert asyncio.run(run()) == ["ready", "up", "down" if parked == "stop" else "up"]

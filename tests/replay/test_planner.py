@@ -58,6 +58,17 @@ def test_a_failing_batcher_is_asked_less_and_less_and_comes_back() -> None:
     assert budgets == [1000] * 15 + [7] * 5  # rests of 1, 2, 4 and 8 steps
 
 
+def test_what_a_failing_batcher_was_shown_stays_news() -> None:
+    news, faults = [1], []
+    guard = Guard("batcher scripted", None, faults.append)
+    asked = Planner(Answers(ValueError("no"), StepPlan(7)), OWN, guard, news.clear)
+    asked.plan(VIEW, 0)
+    assert news == [1]
+    asked.plan(VIEW, 1)
+    assert asked.plan(VIEW, 2).token_budget == 7
+    assert news == []
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -67,6 +78,7 @@ def test_a_failing_batcher_is_asked_less_and_less_and_comes_back() -> None:
         StepPlan(5, valid_steps=0),
         StepPlan(5, valid_steps=math.nan),
         StepPlan(5, order=7),  # type: ignore[arg-type]
+        StepPlan(5, admit={1}),  # type: ignore[arg-type]
         StepPlan(5, caps=[1]),  # type: ignore[arg-type]
         StepPlan(5, caps={1: -1}),
         StepPlan(5, preempt={1}),  # type: ignore[arg-type]
@@ -134,13 +146,19 @@ def test_a_speculator_chooses_per_request_what_is_drafted_and_verified() -> None
     assert not faults
 
 
+def test_chains_longer_than_the_engines_are_cut() -> None:
+    faults: list[str] = []
+    assert chooser(Speculates(DraftShape(9)), faults).choose(VIEW, 0, [6, 7]) == (4, {6: 4, 7: 4})
+    assert not faults
+
+
 def test_ahead_of_the_drafts_there_is_nothing_to_select_from() -> None:
     speculator = Speculates(DraftShape(2), Selection({6: 0}))
     assert chooser(speculator, [], ahead=True).choose(VIEW, 0, [6, 7]) == (2, {6: 2, 7: 2})
     assert speculator.drafts is None
 
 
-@pytest.mark.parametrize("speculator", [Speculates(DraftShape(5)), Speculates(DraftShape(2), Selection({6: -1}))])
+@pytest.mark.parametrize("speculator", [Speculates(DraftShape(-5)), Speculates(DraftShape(2), Selection({6: -1}))])
 def test_impossible_draft_lengths_leave_the_engine_its_own(speculator: Speculates) -> None:
     faults: list[str] = []
     assert chooser(speculator, faults).choose(VIEW, 0, [6]) == (4, {6: 4})

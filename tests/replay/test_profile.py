@@ -17,8 +17,10 @@ from sim.run import simulate
 from traces.errors import InputError
 from traces.record import Record
 from traces.scenario import Scenario
+from traces.scenario.replay import Replay
 from traces.tables import floats
 
+GPU = Replay(device="cuda")
 TRUE = Terms(
     overhead=2e-3,
     gemm=Curve((1.0, 64.0, 1024.0), (0.0, 5e-4, 2e-2)),
@@ -66,7 +68,7 @@ def test_the_probe_goes_from_one_request_to_the_step_s_limit() -> None:
 
 def test_the_fit_tells_the_time_of_every_step_it_saw() -> None:
     run = record()
-    found = fit(run, scenario().pools[0], engine="test", source="test")
+    found = fit(run, scenario().pools[0], GPU, engine="test", source="test")
     assert found.provenance == "measured"
     assert found.residual < 0.05
     assert all(median < 0.02 for median, _, _ in found.errors.values())
@@ -74,7 +76,7 @@ def test_the_fit_tells_the_time_of_every_step_it_saw() -> None:
 
 
 def test_a_simulation_by_the_fit_is_that_by_the_truth() -> None:
-    found = fit(record(), scenario().pools[0], engine="test", source="test")
+    found = fit(record(), scenario().pools[0], GPU, engine="test", source="test")
     one, other = (simulate(scenario(sim={"noise": "off"}), fingerprints=[f]) for f in (truth(), found))
     for name in ("ttft_s", "tpot_s"):
         assert np.median(floats(one.requests, name)) == pytest.approx(np.median(floats(other.requests, name)), rel=0.02)
@@ -82,7 +84,7 @@ def test_a_simulation_by_the_fit_is_that_by_the_truth() -> None:
 
 def test_noise_is_told_as_it_was_and_has_mean_one() -> None:
     noisy = simulate(scenario(sim={"leap": False, "noise": "20%"}), fingerprints=[truth()])
-    found = fit(noisy, scenario().pools[0], engine="test", source="test")
+    found = fit(noisy, scenario().pools[0], GPU, engine="test", source="test")
     assert found.residual == pytest.approx(0.2, rel=0.15)
     levels, values = np.array([0.0, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 1.0]), np.array(found.noise)
     assert ((values[1:] + values[:-1]) / 2 * np.diff(levels)).sum() == pytest.approx(1.0, abs=0.01)
@@ -94,7 +96,7 @@ def test_stalls_of_the_machine_are_left_out_and_counted() -> None:
     stalled[::100] *= 20
     column = run.steps.column_names.index("duration_s")
     steps = run.steps.set_column(column, run.steps.schema.field("duration_s"), pa.array(stalled))
-    found = fit(dataclasses.replace(run, steps=steps), scenario().pools[0], engine="test", source="test")
+    found = fit(dataclasses.replace(run, steps=steps), scenario().pools[0], GPU, engine="test", source="test")
     assert found.errors["decode"][0] < 0.02
     assert f"{len(stalled[::100])} stalls of the machine left out" in found.source
 
@@ -102,7 +104,7 @@ def test_stalls_of_the_machine_are_left_out_and_counted() -> None:
 def test_a_handful_of_steps_is_no_measurement() -> None:
     run = record()
     with pytest.raises(InputError, match="10 steps were measured, and 200 are needed"):
-        fit(dataclasses.replace(run, steps=run.steps.slice(0, 10)), scenario().pools[0], engine="test", source="test")
+        fit(dataclasses.replace(run, steps=run.steps.slice(0, 10)), scenario().pools[0], GPU, engine="test", source="test")
 
 
 def test_what_lies_before_the_engine_is_found_on_an_idle_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ class Wires:
         self.sent: list[tuple[bytes, Any]] = []
         self.aborted = 0
 
-    def send(self, body: bytes, receiver: Any, name: str = "") -> Wires:
+    def send(self, body: bytes, receiver: Any, name: str = "", *, streamed: bool = True) -> Wires:
         self.sent.append((body, receiver))
         return self
 
@@ -51,6 +52,9 @@ class Ears:
     def on_finished(self, request: Request, at_s: float) -> None:
         self.heard.append(("finished", request.id))
 
+    def on_prefilled(self, request: Request, at_s: float) -> None:
+        self.heard.append(("prefilled", request.id))
+
     def on_failed(self, request: Request, at_s: float, why: str) -> None:
         self.heard.append(("failed", (request.id, why)))
 
@@ -59,17 +63,18 @@ class Ears:
 
 
 class Scene:
-    def __init__(self) -> None:
-        pool = Scenario.model_validate(
+    def __init__(self, role: str = "both", *, by_file: bool = True) -> None:
+        pools = Scenario.model_validate(
             {
                 "model": "llama-3.1-8b",
-                "fleet": {"gpu": "h200", "gpus": 1},
+                "fleet": [{"gpu": "h200", "gpus": 1, "role": one} for one in ("both", "prefill", "decode")],
                 "workload": [{"name": "chat", "trace": {"prompt_tokens": 40, "output_tokens": 8}, "rate": 1, "requests": 9}],
             }
-        ).pools[0]
+        ).pools
+        pool = next(pool for pool in pools if pool.role == role)
         self.now = 1.0
         self.wires, self.ears = Wires(), Ears()
-        bodies = Bodies(Prompts(Workload.make([0.0], [1], [1]), 512, 0), "m", priorities=False, epoch_s=0.0)
+        bodies = Bodies(Prompts(Workload.make([0.0], [1], [1]), 512, 0), "m", priorities=False, epoch_s=0.0, by_file=by_file)
         wires: Any = self.wires
         self.engine = RemoteEngine(0, pool, wires, bodies, self.ears, NOT_HELD, lambda: self.now)
 
@@ -165,3 +170,55 @@ def test_an_aborted_request_is_forgotten(scene: Scene) -> None:
     scene.engine.abort(request)
     assert scene.wires.aborted == 1
     assert scene.engine.open == {}
+
+
+def body(scene: Scene, index: int = -1) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(scene.wires.sent[index][0])
+    return found
+
+
+def test_a_prefill_engine_is_asked_for_one_token_and_its_id() -> None:
+    scene = Scene("prefill")
+    request = scene.send(1, output=3)
+    assert (body(scene)["max_tokens"], body(scene)["stream"], body(scene)["return_token_ids"]) == (1, False, True)
+    receiver = scene.wires.sent[0][1]
+    receiver.on_tokens(1, 1.5)
+    receiver.on_end(Ending(1, token_ids=[77], kv_params={"remote_block_ids": [4]}), 1.5)
+    assert scene.ears.heard == [("prefilled", 1)]
+    assert (request.answer, request.kv_params) == ([77], {"remote_block_ids": [4]})
+
+
+@pytest.mark.parametrize("by_file", [True, False], ids=["files", "nixl"])
+def test_a_decode_engine_goes_on_where_the_prefill_engine_stopped(by_file: bool) -> None:
+    scene = Scene("decode", by_file=by_file)
+    request = Request(1, RequestClass(model="llama-3.1-8b"), 0, 1.0, 40, 3)
+    request.emitted(1, 1.2)
+    request.answer, request.kv_engine, request.kv_params = [77], "e9", None if by_file else {"remote_host": "h"}
+    scene.engine.submit(request)
+    sent = body(scene)
+    receiver = scene.wires.sent[0][1]
+    if by_file:
+        assert (len(sent["prompt"]), sent["prompt"][-1], sent["max_tokens"]) == (41, 77, 2)
+        receiver.on_tokens(2, 1.4)
+    else:  # vLLM's decode side computes the first token again; it is not counted twice
+        assert (len(sent["prompt"]), sent["max_tokens"], sent["kv_transfer_params"]) == (40, 3, {"remote_host": "h"})
+        receiver.on_tokens(1, 1.3)
+        receiver.on_tokens(2, 1.4)
+    receiver.on_end(Ending(sent["max_tokens"]), 1.5)
+    assert scene.ears.heard == [("finished", 1)]
+    assert request.token_s.tolist() == [1.2, 1.4, 1.4]
+
+
+def test_a_request_that_starts_over_brings_what_it_was_given_along(scene: Scene) -> None:
+    request = scene.send(1, output=3)
+    scene.wires.sent[0][1].on_tokens(1, 1.2)
+    assert scene.engine.lose() == [request]
+    assert (scene.wires.aborted, scene.engine.empty) == (1, True)
+    request.restart()
+    scene.engine.submit(request)
+    assert (len(body(scene)["prompt"]), body(scene)["max_tokens"]) == (41, 2)
+    told = json.loads(body(scene)["vllm_xargs"]["twinserve"])
+    assert (told["given_tokens"], told["first_token_s"]) == (1, 1.2)
+    scene.wires.sent[1][1].on_tokens(2, 2.0)
+    scene.wires.sent[1][1].on_end(Ending(2), 2.0)
+    assert scene.ears.heard == [("finished", 1)]

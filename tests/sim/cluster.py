@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,8 @@ def play(
     models: Sequence[str] | None = None,
     prefix_caching: bool = False,
 ) -> Outcome:
-    """Run ``workload`` to its end (or to ``until_s``) on engines with linear step times."""
+    """Run ``workload`` to its end (or to ``until_s``) on engines with linear step times. Each has a batcher of its own."""
+    batcher = VLLM() if batcher is None else batcher
     limits = limits or EngineLimits()
     kernel, journal = Kernel(), Journal(len(workload))
     router = router or RoundRobin()
@@ -82,7 +84,7 @@ def play(
             scheduler=Scheduler(limits, trie=trie, always_scan=always_scan),
             steptime=truth,
             latency=FingerprintLatency(truth.fingerprint),
-            batcher=batcher or VLLM(),
+            batcher=copy.deepcopy(batcher) if engines > 1 else batcher,
             noise=StepNoise(seed, index, noise),
             journal=journal,
             listener=fleet,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.batchers import Sarathi
-from policies.types import SLO, Assign, EngineView, FleetView, Hold, RequestView, Routing, Shed, StepPlan
+from policies.types import SLO, Assign, EngineView, FleetView, Hold, RequestView, Routing, Shed, StepPlan, StepView
 from sim.journal import COMPLETED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import Outcome, play
@@ -75,8 +75,23 @@ class Pulse:
         return StepPlan(24, caps=caps, valid_steps=3)
 
 
+class Doorman:
+    """A batcher with a queue of its own, made of what it is told and not of a look at the engine's; the youngest go first."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, set[int]] = {}
+
+    def plan(self, engine: StepView) -> StepPlan:
+        line = self.lines.setdefault(engine.id, set())
+        line -= set(engine.departed)
+        line |= {request.id for request in engine.arrived}
+        assert line == {request.id for request in engine.waiting}
+        youngest = sorted(line, reverse=True)[: 1 + engine.step % 4]
+        return StepPlan(engine.max_batched_tokens, admit=youngest, valid_steps=3)
+
+
 ROUTERS = {"least-kv": LeastKV, "one-at-a-time": OneAtATime}
-BATCHERS = {"vllm": lambda: None, "sarathi": lambda: Sarathi(chunk_tokens=16), "pulse": Pulse}
+BATCHERS = {"vllm": lambda: None, "sarathi": lambda: Sarathi(chunk_tokens=16), "pulse": Pulse, "doorman": Doorman}
 
 
 def same(a: Outcome, b: Outcome, *, exactly: bool = True) -> None:

@@ -17,7 +17,8 @@ from policies.protocols import Speculator
 from policies.routers import RoundRobin
 from policies.speculators import VLLM as ALL
 from policies.speculators import FixedK, Off
-from policies.types import Drafts, DraftShape, EngineView, Selection
+from policies.types import Drafts, DraftShape, DraftView, Selection
+from sim.drafters import Drafter, RatedDrafter
 from sim.engine import IDLE_POLL_S
 from sim.fleet import Fleet
 from sim.journal import COMPLETED, Journal
@@ -27,6 +28,7 @@ from sim.load import Load
 from sim.noise import StepNoise
 from sim.pipeline import PipelinedEngine
 from sim.prefixcache import ContentTrie
+from sim.speculation import Speculation
 from sim.steptime import StepTime
 from sim.stepwise import StepwiseScheduler
 from tests.sim.cluster import Outcome
@@ -62,6 +64,7 @@ def play(
     noise: float = 0.0,
     layers: Sequence[int] = (),
     sampled_s: float = 0.0,
+    drafter: Drafter | None = None,
     **limits: object,
 ) -> Outcome:
     """One engine whose every step takes ``STEP_S`` and ``per_token_s`` for each token, and ``sampled_s`` for each row of logits."""
@@ -85,9 +88,16 @@ def play(
         journal=journal,
         listener=fleet,
         layers=layers or [1] * knobs.pipeline_parallel,
-        speculator=(speculator or ALL()) if drafts else None,
-        acceptance=Acceptance(seed, rates) if drafts else None,
-        draft_s=draft_s,
+        speculation=Speculation(
+            "e0",
+            speculator or ALL(),
+            drafter or RatedDrafter(Acceptance(seed, rates)),
+            drafts,
+            ahead=knobs.async_scheduling,
+            draft_s=draft_s,
+        )
+        if drafts
+        else None,
     )
     fleet.set_engines([engine])
     load = Load(kernel, workload, fleet.dispatch)
@@ -156,10 +166,10 @@ def test_the_speculator_is_shown_beliefs_and_has_the_last_word() -> None:
     seen: list[dict[int, tuple[float, ...]]] = []
 
     class Half:
-        def shape(self, engine: EngineView) -> DraftShape:
+        def shape(self, engine: DraftView) -> DraftShape:
             return DraftShape(4, per_request={1: 2})
 
-        def select(self, engine: EngineView, drafts: Drafts) -> Selection:
+        def select(self, engine: DraftView, drafts: Drafts) -> Selection:
             seen.append({id: tuple(chain) for id, chain in drafts.chains.items()})
             return Selection({0: 1})
 
@@ -169,9 +179,19 @@ def test_the_speculator_is_shown_beliefs_and_has_the_last_word() -> None:
     assert (run.column("outcome") == COMPLETED).all()
 
 
-def test_more_drafts_than_the_engine_takes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"policy.speculator: drafts 9 tokens for request 0; engine e0 takes 0 to 4"):
-        play(requests([0.0], [10], [5]), drafts=4, speculator=FixedK(k=9))
+def test_more_drafts_than_the_engine_takes_are_cut() -> None:
+    long, own = (play(requests([0.0], [10], [20]), drafts=4, speculator=chosen, rates=(0.6,)) for chosen in (FixedK(k=9), ALL()))
+    assert long.column("drafted").tolist() == own.column("drafted").tolist()
+    assert long.column("last_token_s").tolist() == own.column("last_token_s").tolist()
+
+
+def test_fewer_than_no_drafts_are_refused() -> None:
+    class Negative(FixedK):
+        def shape(self, engine: DraftView) -> DraftShape:
+            return DraftShape(-1)
+
+    with pytest.raises(InputError, match=r"policy.speculator: on engine e0 drafts -1 tokens for request 0; give a number from 0"):
+        play(requests([0.0], [10], [5]), drafts=4, speculator=Negative())
 
 
 def test_a_request_that_comes_during_a_step_misses_the_step_that_is_planned_already() -> None:

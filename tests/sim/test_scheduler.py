@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Never
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from policies.types import StepPlan
 from sim.request import Request
 from sim.scheduler import EngineLimits, Scheduler
+from sim.waiting import FirstCome
 from tests.sim.plain_scheduler import PlainRequest, PlainScheduler
 from traces.workload import RequestClass
 
@@ -131,6 +134,53 @@ def test_a_request_held_by_its_cap_keeps_its_place_in_the_queue() -> None:
     scheduler.schedule(StepPlan(100, caps={0: 0, 1: 0}))
     assert [r.id for r, _ in scheduler.chunks] == [2]
     assert [r.id for r in scheduler.waiting] == [0, 1]
+
+
+def test_a_plan_lets_in_those_it_names_in_its_order_and_the_others_keep_their_places() -> None:
+    scheduler = Scheduler(EngineLimits(max_num_seqs=4, max_num_batched_tokens=100, block_size=16, kv_blocks=100))
+    for id in range(6):
+        scheduler.add(request(id, 10, 5))
+    scheduler.schedule(StepPlan(100, admit=[4, 99, 2, 4]))
+    assert [r.id for r, _ in scheduler.chunks] == [4, 2]
+    scheduler.advance(1)
+    assert scheduler.schedule(StepPlan(100, admit=(), preempt=[4]))
+    assert [r.id for r in scheduler.waiting] == [4, 0, 1, 3, 5]
+    scheduler.advance(scheduler.horizon())
+    scheduler.schedule(StepPlan(100, order=[5, 2], admit=[3]))
+    assert [r.id for r in scheduler.running] == [2, 3]
+    assert [r.id for r in scheduler.waiting] == [4, 0, 1, 5]
+
+
+def test_whom_a_plan_names_and_who_does_not_fit_blocks_those_named_behind() -> None:
+    scheduler = Scheduler(EngineLimits(max_num_seqs=4, max_num_batched_tokens=100, block_size=16, kv_blocks=4))
+    for id, prompt in enumerate((16, 80, 16)):
+        scheduler.add(request(id, prompt, 2))
+    scheduler.schedule(StepPlan(100, admit=[0, 1, 2]))
+    assert [r.id for r, _ in scheduler.chunks] == [0]
+
+
+def test_a_queue_that_no_one_is_let_in_from_does_not_shorten_a_leap() -> None:
+    scheduler = Scheduler(EngineLimits(max_num_seqs=4, max_num_batched_tokens=100, block_size=16, kv_blocks=100))
+    scheduler.add(request(0, 10, 40))
+    scheduler.add(request(1, 10, 40))
+    scheduler.schedule(StepPlan(100, admit=[0]))
+    scheduler.advance(1)
+    scheduler.schedule(StepPlan(100, admit=()))
+    assert scheduler.horizon() == 39, "it leaps to the end of the only one that runs"
+
+
+def test_letting_one_in_costs_no_look_at_a_long_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler(EngineLimits(max_num_seqs=256, max_num_batched_tokens=100, block_size=16, kv_blocks=10_000))
+    for id in range(5000):
+        scheduler.add(request(id, 10, 5))
+
+    def looked_at(_: FirstCome) -> Never:
+        raise AssertionError("the whole queue is looked at")
+
+    monkeypatch.setattr(FirstCome, "__iter__", looked_at)
+    scheduler.schedule(StepPlan(100, admit=[2500]))
+    assert [r.id for r, _ in scheduler.chunks] == [2500]
+    assert len(scheduler.waiting) == 4999
 
 
 @pytest.mark.parametrize("budget", [3, 1])

@@ -74,7 +74,7 @@ def test_decode_lines_fit_a_bandwidth_bound_kernel_and_never_beat_the_memory() -
 def test_fitting_the_tables_again_gives_the_committed_fingerprints(made: list[Fit]) -> None:
     same = 0
     for fit in made:
-        old, new = named_fingerprint(fit.fingerprint.name), fit.fingerprint
+        old, new = named_fingerprint(f"{fit.fingerprint.name}@assembled"), fit.fingerprint
         if new.hashes != {name: old.hashes.get(name) for name in new.hashes}:
             continue  # fitted to tables that are not beside this checkout
         same += 1
@@ -99,13 +99,13 @@ def test_terms_stay_close_to_the_rows_that_they_were_fitted_to(made: list[Fit]) 
 
 
 def test_fp8_keys_and_values_are_read_faster_at_long_contexts() -> None:
-    plain, half = (named_fingerprint(f"llama-3.1-70b/h200/tp4/fp8{kv}") for kv in ("", "+kv-fp8"))
+    plain, half = (named_fingerprint(f"llama-3.1-70b/h200/tp4/fp8{kv}@assembled") for kv in ("", "+kv-fp8"))
     step = StepShape(decode_seqs=64, decode_context=64 * 16000)
     assert FingerprintLatency(half).seconds(step) < 0.9 * FingerprintLatency(plain).seconds(step)
 
 
 def test_windowed_layers_stop_growing_with_the_context() -> None:
-    lines = named_fingerprint("gpt-oss-120b/h200/tp2/mxfp4").terms.decode
+    lines = named_fingerprint("gpt-oss-120b/h200/tp2/mxfp4@assembled").terms.decode
     all_layers = 36 * 2 * 4 * 64 * 2 / 4.8e12
     assert lines.per_context[0] < 0.75 * all_layers  # half of the layers see 128 tokens only
 
@@ -125,7 +125,7 @@ def test_decode_times_agree_with_measured_engines_without_any_calibration(shared
     vllm = measured[(measured.backend == "vllm") & measured.model_path.str.contains("Llama-3.1-70B")]
     for chip in ("h100", "h200"):  # InferenceX draws lengths from 80 to 100 % of the nominal
         rows = vllm[vllm.system == f"{chip}_sxm"]
-        found = {tp: named_fingerprint(f"llama-3.1-70b/{chip}/tp{tp:.0f}/fp8+kv-fp8") for tp in rows.tp_size.unique()}
+        found = {tp: named_fingerprint(f"llama-3.1-70b/{chip}/tp{tp:.0f}/fp8+kv-fp8@assembled") for tp in rows.tp_size.unique()}
         errors = tpot_errors(found, rows, 0.9)
         assert len(errors) >= 9
         assert np.median(np.abs(errors)) < 0.07, chip

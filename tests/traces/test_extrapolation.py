@@ -12,7 +12,7 @@ from benchmarks.extrapolation import batches, folds, paper
 from benchmarks.extrapolation.measurements import SCORED_OUTPUT, Measured, read
 from policies.extrapolation import MAVERIQ_MODELS, RTX_A6000, RTX_A6000_MEMORY, TENSORRT_LLM, Runs
 from traces.errors import InputError
-from traces.extrapolation import Samples, calibrate, calibrate_memory, least_absolute
+from traces.extrapolation import Samples, calibrate, calibrate_memory, extrapolate, least_absolute
 
 
 def made(model: str, layers: list[int], outputs: tuple[int, ...] = (10, 20)) -> Samples:
@@ -137,3 +137,30 @@ def test_batches_that_were_never_fitted_are_predicted(models: dict[str, Measured
     predicted = batches.predict(models)
     error = np.concatenate([np.abs(values / np.array(steps.measured_ms) - 1) for steps, values in predicted.items()])
     assert np.median(error) < 0.05
+
+
+def noisy(model: str, layers: list[int], spread: float, seed: int) -> Samples:
+    samples = made(model, layers)
+    factor = np.exp(np.random.default_rng(seed).normal(0, spread, len(samples.seconds)))
+    return replace(samples, seconds=samples.seconds * factor)
+
+
+def test_an_extrapolation_is_as_wide_as_left_out_models_are_off() -> None:
+    models = ("llama-2-7b", "llama-2-13b", "llama-2-70b", "gptj-6b")
+    samples = [noisy(model, [1, 2, MAVERIQ_MODELS[model].layers], 0.05, i) for i, model in enumerate(models)]
+    found = extrapolate(samples)
+    llama = MAVERIQ_MODELS["llama-2-70b"]
+    runs = Runs.of(llama, tp=[1, 2], precision="int8", prompt=923, output=20)
+    mean, lo, hi = found.latency_s(llama, runs)
+    assert mean == pytest.approx(found.hardware.latency(llama, runs).total_s)
+    assert (hi / lo > np.exp(2 * 1.2 * 0.05)).all()
+    assert (hi / lo < np.exp(2 * 2.6 * 0.05)).all()
+    exact = found.memory_bytes(llama, runs)
+    assert exact.hi == pytest.approx(exact.lo, rel=0.01)
+
+
+def test_one_model_alone_has_no_interval() -> None:
+    with pytest.raises(InputError, match="0 residuals tell no interval; give 20 or more, from whole runs of two models or more"):
+        extrapolate([made("llama-2-70b", [1, 2, 80])])
+    with pytest.raises(InputError, match="0 residuals"):
+        extrapolate([made(model, [1, 2]) for model in ("llama-2-70b", "gptj-6b")])

@@ -38,7 +38,7 @@ def test_the_library_covers_common_pairs() -> None:
 
 def test_every_file_is_sound_says_where_it_is_from_and_bears_its_own_name() -> None:
     for name in available():
-        fingerprint = named_fingerprint(name)
+        fingerprint = named_fingerprint(f"{name}@assembled")
         assert fingerprint.name == name
         assert fingerprint.provenance == "assembled"
         assert "AIConfigurator (Apache-2.0)" in fingerprint.source
@@ -130,7 +130,7 @@ def test_a_written_fingerprint_reads_back_equal_and_has_no_long_columns_of_numbe
     path = tmp_path / file_name(fingerprint.name)
     path.write_text(to_json(fingerprint), encoding="utf-8")
     assert read_fingerprint(path) == named_fingerprint(str(path)) == fingerprint
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 90
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e-3])

@@ -85,6 +85,22 @@ def test_an_impossible_row_is_named(tables: Path, change: dict[str, object], lin
         read_tables(tables, "h200").gemm(4096, 4096, "bf16")
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(1e-3, "seconds"), (1e3, "µs")])
+@pytest.mark.parametrize("name", ["generation_attention_perf", "custom_allreduce_perf"])
+def test_a_table_in_another_unit_is_told_by_its_shortest_call(tables: Path, name: str, factor: float, unit: str) -> None:
+    path = next(tables.rglob(f"{name}.parquet"))
+    rows = pd.read_parquet(path)
+    rows.assign(latency=rows["latency"] * factor).to_parquet(path)
+
+    def use() -> None:
+        read = read_tables(tables, "h200")
+        read.all_reduce(2, graph=True)
+        read.decode(EIGHT)
+
+    with pytest.raises(InputError, match=rf"{name}\.parquet: row 0: latency .* ms is the shortest.*are these {unit}\?"):
+        use()
+
+
 def test_a_missing_column_table_or_number_of_gpus_is_named(tables: Path) -> None:
     with pytest.raises(InputError, match="an all-reduce over 8 GPUs, which tensor parallelism 8 needs"):
         read_tables(tables, "h200").all_reduce(8, graph=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.traces.golden import uniform_record
 from traces.metrics import summarise
-from traces.stationarity import crowd_growth, filling_s, first_wave_s, under_way
+from traces.stationarity import crowd_growth, filling_s, first_wave_s, queue_growth, under_way
 
 
 def shared_server(load, seconds, seed=1):
@@ -38,14 +38,15 @@ def shared_server(load, seconds, seed=1):
 @pytest.mark.parametrize(("load", "seconds", "least"), [(1.1, 300, 0.8), (1.5, 100, 1.0)])
 def test_a_server_that_only_gets_slower_is_seen_to_be_overloaded(load, seconds, least):
     found = [crowd_growth(*shared_server(load, seconds, seed), 1e9) for seed in range(10)]
-    assert np.mean([growth is not None for growth in found]) >= least
-    assert all(growth[1] > 1.5 * growth[0] for growth in found if growth)
+    assert np.mean([growth is not None and growth.shown for growth in found]) >= least
+    assert all(growth.late > 1.5 * growth.early for growth in found if growth)
 
 
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.85])
 def test_a_server_that_keeps_up_is_not(load):
     for seed in range(8):
-        assert crowd_growth(*shared_server(load, 150, seed), 1e9) is None
+        growth = crowd_growth(*shared_server(load, 150, seed), 1e9)
+        assert growth is None or not growth.shown
 
 
 def test_a_run_too_short_to_tell_filling_from_overload_is_not_called_overloaded():
@@ -53,8 +54,50 @@ def test_a_run_too_short_to_tell_filling_from_overload_is_not_called_overloaded(
     assert crowd_growth(arrival, arrival + 10, 60.0) is None  # full after 10 s
     assert crowd_growth(arrival, arrival + 30, 60.0) is None  # fills for half of the run
     slower = arrival + 5 + arrival / 2
-    assert crowd_growth(arrival, slower, 60.0) is not None
+    assert crowd_growth(arrival, slower, 60.0).shown
     assert crowd_growth(arrival, np.full(600, np.nan), 60.0) is None  # nothing was ever done
+
+
+def queue_at(load, seconds, seed, cv=1.0):
+    """When requests arrive, 20 per second, and when a server with exponential services takes them up."""
+    rng = np.random.default_rng(seed)
+    gaps = rng.gamma(1 / cv**2, cv**2 / 20, int(30 * seconds))
+    arrival = np.cumsum(gaps)[np.cumsum(gaps) < seconds]
+    work = rng.exponential(load / 20, len(arrival))
+    begun = np.concatenate([[0.0], np.cumsum(work)[:-1]])
+    return arrival, begun + np.maximum.accumulate(arrival - begun)
+
+
+@pytest.mark.parametrize("cv", [1.0, 2.0], ids=["Poisson", "bursty"])
+@pytest.mark.parametrize("seconds", [60, 300])
+def test_a_queue_that_is_kept_up_with_is_called_overloaded_in_at_most_one_of_20_runs(seconds, cv):
+    for load in (0.7, 0.8, 0.9, 0.95):
+        alarms = [queue_growth(*queue_at(load, seconds, seed, cv), 1e9).shown for seed in range(200)]
+        assert np.mean(alarms) <= 0.05, load
+
+
+@pytest.mark.parametrize("seconds", [60, 300])
+def test_the_overload_that_a_run_is_said_to_show_it_shows(seconds):
+    least = np.median([queue_growth(*queue_at(1.0, seconds, seed), 1e9).least_overload for seed in range(100)])
+    assert 0.02 < least < 0.2
+    shown = [queue_growth(*queue_at(1 + least, seconds, seed), 1e9).shown for seed in range(200)]
+    assert np.mean(shown) >= 0.9
+
+
+def test_overload_that_does_not_show_is_said_to_be_possible_and_below_what_would_show():
+    found = [queue_growth(*queue_at(1.1, 60, seed), 1e9) for seed in range(200)]
+    silent = [growth for growth in found if not growth.shown]
+    assert 0.1 < len(silent) / len(found) < 0.5
+    assert np.mean([growth.open for growth in silent]) > 0.9
+    assert np.mean([growth.least_overload > 0.1 for growth in silent]) > 0.9
+
+
+def test_a_queue_that_falls_back_leaves_nothing_open():
+    assert not any(queue_growth(*queue_at(0.7, 300, seed), 1e9).open for seed in range(50))
+
+
+def test_too_few_arrivals_tell_nothing():
+    assert queue_growth(np.arange(20.0), np.full(20, np.nan), 1e9) is None
 
 
 def filling(fill_s=20.0, window_s=100.0, seed=2):

@@ -169,6 +169,19 @@ def test_a_mix_is_drawn_by_weight_independently_of_lengths() -> None:
     assert mixed.source["notes"] == ["classes drawn at random (75% chat, 25% batch, 0% never), seed 2"]
 
 
+def test_long_prompts_are_drawn_among_the_classes_that_take_them() -> None:
+    w = builtin("azure-2023-conv", seed=1, requests=20_000)
+    mix = [(CHAT, 2), (BATCH, 1), (RequestClass("long"), 1)]
+    mixed = assign_mix(w, mix, seed=2, prompts_up_to=[1000, 2000, np.inf])
+    short, middle, long = (w.prompt_tokens <= 1000, (w.prompt_tokens > 1000) & (w.prompt_tokens <= 2000), w.prompt_tokens > 2000)
+    for some, shares in ((short, [0.5, 0.25, 0.25]), (middle, [0, 0.5, 0.5]), (long, [0, 0, 1])):
+        assert some.sum() > 500
+        np.testing.assert_allclose(np.bincount(mixed.klass[some], minlength=3) / some.sum(), shares, atol=0.03)
+    unlimited = assign_mix(w, mix, seed=2, prompts_up_to=[np.inf] * 3)
+    assert (unlimited.klass == assign_mix(w, mix, seed=2).klass).all()
+    assert (mixed.klass[short] == unlimited.klass[short]).all()
+
+
 @given(workloads(), st.floats(0.01, 5), st.integers(0, 99))
 @settings(deadline=None)
 def test_jitter_keeps_order_and_moves_nobody_out_of_the_tick(w: Workload, tick_s: float, seed: int) -> None:

@@ -66,3 +66,21 @@ def test_only_completed_requests_meet_an_slo(outcome):
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="'tpot'"):
         judge(golden_record().requests, "tpot")
+
+
+def test_strain_is_the_share_of_the_tightest_limit_that_was_used():
+    record = uniform_record(3, ttft_s=[0.5, 0.2, 1.5], tpot_s=[0.02, 0.09, 0.02], slo_ttft_s=1.0, slo_tpot_s=0.1)
+    assert judge(record.requests, "ttft+tpot").strain.tolist() == pytest.approx([0.5, 0.9, 1.5])
+    tpot_alone = uniform_record(1, ttft_s=99.0, tpot_s=0.05, slo_ttft_s=NAN, slo_tpot_s=0.1)
+    assert judge(tpot_alone.requests).strain.tolist() == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("mode", ["auto", "ttft+tpot", "dslo", "e2e"])
+def test_requests_that_met_are_those_of_least_strain(mode):
+    verdicts = judge(golden_record().requests, mode)
+    strain, met = verdicts.strain[verdicts.judged], verdicts.met[verdicts.judged]
+    assert max(strain[met], default=0.0) < min(strain[~met], default=2.0)
+
+
+def test_a_request_that_did_not_complete_was_strained_without_end():
+    assert judge(uniform_record(1, outcome="shed", engine=[None]).requests).strain.tolist() == [float("inf")]

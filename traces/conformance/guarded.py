@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from policies.types import EngineView, FleetView, RequestView
-from policies.views import FUTURE, Fleet
+from policies.types import DraftView, EngineView, FleetView, RequestView, StepView
+from policies.views import FUTURE, NOT_HELD, Fleet
 from traces.conformance.source import Offence
 from traces.conformance.stories import Call
 
 _CONTRACT: dict[str, frozenset[str]] = {
     name: frozenset(n for n, value in vars(protocol).items() if isinstance(value, property))
-    for name, protocol in (("request", RequestView), ("engine", EngineView), ("fleet", FleetView))
+    for name, protocol in (
+        ("request", RequestView),
+        ("engine", EngineView),
+        ("own engine", StepView),
+        ("drafting engine", DraftView),
+        ("fleet", FleetView),
+    )
 }
+for _own in ("own engine", "drafting engine"):
+    _CONTRACT[_own] |= _CONTRACT["engine"]
 _ENGINES = frozenset({"engines", "members", "idle"})
-_REQUESTS = frozenset({"running", "waiting", "held"})
+_REQUESTS = frozenset({"running", "waiting", "arrived", "held"})
 # Names under which a server's or a simulator's own objects keep what has not happened yet.
 _FORETOLD = frozenset({FUTURE, "output_tokens", "finish_step", "finish_s", "remaining_tokens", "max_tokens"})
 
@@ -23,7 +31,7 @@ Note = Callable[[Offence], None]
 
 
 class Guarded:
-    """A view behind glass. ``kind``: request, engine or fleet."""
+    """A view behind glass. ``kind``: request, engine, own engine (a batcher's), drafting engine (a speculator's) or fleet."""
 
     __slots__ = ("_kind", "_note", "_oracle", "_view")
 
@@ -35,25 +43,27 @@ class Guarded:
         if name.startswith("__") and name.endswith("__"):
             return object.__getattribute__(self, name)
         view, kind, note, oracle = (object.__getattribute__(self, n) for n in ("_view", "_kind", "_note", "_oracle"))
+        shown = kind.removeprefix("own ").removeprefix("drafting ")
         if name in _CONTRACT[kind]:
             value = getattr(view, name)
             if name in _REQUESTS:
-                return GuardedList((Guarded(r, "request", note, oracle) for r in value), f"{kind}.{name}", note)
+                return GuardedList((Guarded(r, "request", note, oracle) for r in value), f"{shown}.{name}", note)
             if name in _ENGINES:
                 return GuardedList((Guarded(e, "engine", note, oracle) for e in value), f"fleet.{name}", note)
             return value
         if name in _FORETOLD:
             if oracle and name == FUTURE:
                 return getattr(view, name)
-            note(Offence("future", f"reads {kind}.{name}"))
+            note(Offence("future", f"reads {shown}.{name}"))
         else:
-            note(Offence("contract", f"reads {kind}.{name}"))
-        raise AttributeError(f"a {kind} view has no {name!r}")
+            note(Offence("contract", f"reads {shown}.{name}"))
+        raise AttributeError(f"a {shown} view has no {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
         kind, note = (object.__getattribute__(self, n) for n in ("_kind", "_note"))
-        note(Offence("writes", f"sets {kind}.{name}"))
-        raise AttributeError(f"a {kind} view cannot be changed")
+        shown = kind.removeprefix("own ").removeprefix("drafting ")
+        note(Offence("writes", f"sets {shown}.{name}"))
+        raise AttributeError(f"a {shown} view cannot be changed")
 
     def __delattr__(self, name: str) -> None:
         setattr(self, name, None)
@@ -87,5 +97,8 @@ for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse",
 
 def guarded(call: Call, note: Note, oracle: bool) -> Call:
     """The call's views, each behind glass."""
-    kinds: Sequence[str] = ("request", "fleet") if len(call) == 2 else ("fleet" if isinstance(call[0], Fleet) else "engine",)
+    kinds: Sequence[str] = ("request", "fleet")
+    if len(call) == 1:
+        (view,) = call
+        kinds = ("fleet" if isinstance(view, Fleet) else "drafting engine" if view.arrived is NOT_HELD else "own engine",)
     return tuple(Guarded(view, kind, note, oracle) for view, kind in zip(call, kinds, strict=True))

@@ -130,6 +130,12 @@ def _shape_faults(answer: Answer) -> Iterator[Fault]:
             "A chain has so many draft tokens.",
             "Let every length be a whole number, at least 0; 0 drafts nothing for the request.",
         )
+    if not _whole(shape.width) or shape.width < 1:
+        yield (
+            f"drafts {_shown(shape.width)} tokens in each layer of a tree",
+            "A layer has so many draft tokens; a chain is a tree with one in each.",
+            "Let `width` be a whole number, at least 1; the engine cuts it to what it can verify.",
+        )
     unknown = lengths.keys() - {request.id for request in engine.running}
     if unknown:
         yield (
@@ -147,6 +153,7 @@ def _id_faults(plan: StepPlan, engine: EngineView) -> Iterator[Fault]:
         ("order", plan.order or (), known, "running or waiting"),
         ("caps", caps, known, "running or waiting"),
         ("preempt", plan.preempt, running, "running"),
+        ("admit", plan.admit or (), known - running, "waiting"),
     ):
         unknown = [id for id in ids if id not in there]
         if unknown:
@@ -160,6 +167,12 @@ def _id_faults(plan: StepPlan, engine: EngineView) -> Iterator[Fault]:
             "names a request twice in `order`",
             "The order says who is offered tokens first; for a request that stands in two places it says nothing.",
             "Name every request once in `order`; those left out come last.",
+        )
+    if plan.admit is not None and len(set(plan.admit)) != len(plan.admit):
+        yield (
+            "names a request twice in `admit`",
+            "Whom a plan lets in is looked at in its order, and can be let in once.",
+            "Name every request once in `admit`; those left out stay in the queue.",
         )
     if any(not _whole(tokens) or tokens < 0 for tokens in caps.values()):
         wrong = next(tokens for tokens in caps.values() if not _whole(tokens) or tokens < 0)

@@ -83,7 +83,9 @@ def brief(text: str) -> str:
         changes = ", ".join(f"{change['change']} {change['engine']}" for change in answer["changes"]) or "no change"
         return f"{_cut(changes, 60)} ({reason})"
     if kind == "StepPlan":
-        more = [f"{name} {_cut(json.dumps(answer[name]), 30)}" for name in ("order", "caps", "preempt") if answer[name]]
+        more = [
+            f"{name} {_cut(json.dumps(answer[name]), 30)}" for name in ("order", "caps", "preempt", "admit") if answer.get(name)
+        ]
         return ", ".join([f"a plan of {answer['token_budget']} tokens", *more, reason])
     return f"{kind} {reason}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.decisionlog import Full
 from policies.redecide import Redecision, redecide
-from policies.views import Fleet
+from policies.views import NOT_HELD, Fleet
 from traces.conformance.finding import Check, Finding, Level
 from traces.conformance.playing import all_written, brief
 from traces.conformance.purity import PURE, static_offences
@@ -128,6 +128,7 @@ class _Live:
         mirrored: Mapping[str, Any] = {
             "running": tuple(map(self._request, engine.running)),
             "waiting": tuple(map(self._request, engine.waiting)),
+            "arrived": engine.arrived if engine.arrived is NOT_HELD else tuple(map(self._request, engine.arrived)),
         }
         return self._object("engine", engine.id, replace(engine, **mirrored))
 

@@ -48,7 +48,11 @@ def stories(point: str, *, oracle: bool = False) -> tuple[Story, ...]:
     author = _Author(oracle)
     if point == "scaler":
         return tuple(Story(name, about, [(f,) for f in views]) for name, about, views in fleets(author.engine, author.request))
-    return author.router() if point == "router" else author.batcher()
+    if point == "router":
+        return author.router()
+    if point == "speculator":
+        return author.batcher()
+    return tuple(replace(story, calls=_with_changes(story.calls)) for story in author.batcher())
 
 
 def crowd(point: str, size: int, *, oracle: bool = False) -> Story:
@@ -59,7 +63,8 @@ def crowd(point: str, size: int, *, oracle: bool = False) -> Story:
         return Story(f"{size}-engines", f"{size} engines", [(author.request(5.0), fleet)])
     if point == "scaler":
         return Story(f"{size}-engines", f"{size} engines", [(crowd_of_engines(author.engine, size),)])
-    return Story(f"{size}-requests", f"{size} requests", [(author.engine("e0", 5.0, size, size // 8),)])
+    calls: Sequence[Call] = [(author.engine("e0", 5.0, size, size // 8),)]
+    return Story(f"{size}-requests", f"{size} requests", _with_changes(calls) if point == "batcher" else calls)
 
 
 class _Author:
@@ -248,3 +253,15 @@ class _Author:
 def _swamped(queue: tuple[Request, ...]) -> dict[str, Any]:
     """What changes on an engine with a long queue."""
     return {"waiting": queue, "waiting_count": len(queue), "pending_prefill_tokens": sum(r.prompt_tokens for r in queue)}
+
+
+def _with_changes(calls: Sequence[Call]) -> list[Call]:
+    """An engine's views in a row, each with what has changed among its waiting requests since the one before."""
+    known: set[int] = set()
+    changed: list[Call] = []
+    for (engine,) in calls:
+        there = {request.id for request in engine.waiting}
+        arrived = tuple(request for request in engine.waiting if request.id not in known)
+        changed.append((replace(engine, arrived=arrived, departed=tuple(sorted(known - there))),))
+        known = there
+    return changed

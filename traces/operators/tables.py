@@ -69,6 +69,7 @@ SYSTEMS = {
 REQUIRED = ("gemm_perf", "context_attention_perf", "generation_attention_perf", "custom_allreduce_perf")
 _SAME_VERSION = ("gemm_perf", "context_attention_perf", "generation_attention_perf")
 _MOST_KV_HEADS = 8
+_SHORTEST_MS = 3e-4, 0.9
 _FASTEST = 1.25
 """No product runs faster than the data sheet's peak by more than this: boost clocks, and rounding of short calls."""
 
@@ -290,7 +291,22 @@ def _read(path: Path, columns: Sequence[str], gpu: str) -> pd.DataFrame:
         raise InputError(f"{path}: row {row}: is of version {table['version'].iloc[row]}, the folder of {folder}; keep them apart")
     if path.stem == "gemm_perf":
         _check_units(table, path, gpu)
+    else:
+        _check_launches(table, path)
     return table
+
+
+def _check_launches(table: pd.DataFrame, path: Path) -> None:
+    """That latencies are in ms: the shortest call of a table is about a kernel's launch."""
+    row = int(table["latency"].to_numpy().argmin())
+    shortest = float(table["latency"].iloc[row])
+    low, high = _SHORTEST_MS
+    if not low < shortest < high:
+        guess = "seconds" if shortest <= low else "µs"
+        raise InputError(
+            f"{path}: row {row}: latency {shortest:g} ms is the shortest, and a kernel's launch takes some µs; "
+            f"latencies are in ms, are these {guess}?"
+        )
 
 
 def _check_units(table: pd.DataFrame, path: Path, gpu: str) -> None:

@@ -23,7 +23,7 @@ from traces.scenario.policy import Policy
 from traces.scenario.pools import EnginePool, pool_faults, resolve
 from traces.scenario.replay import Replay
 from traces.scenario.sweep import Sweep
-from traces.scenario.workload import Entry
+from traces.scenario.workload import Entry, FrontEnd
 
 _DRAIN_S = 300.0
 
@@ -45,6 +45,7 @@ class Scenario(Part):
     declared: Fleet = Field(alias="fleet", description="the GPUs: one pool of identical engines, or a list of pools")
     engine: Engine = Field(Engine(), description="knobs of each engine, under vLLM's names")
     workload: Annotated[tuple[Entry, ...], NotEmpty] = Field(description="the kinds of requests")
+    frontend: FrontEnd | None = Field(None, description="what lies between clients and the fleet; default: nothing")
     kv_transfer: KVTransfer | None = Field(None, description="from prefill to decode engines, where pools have roles")
     failures: Faults | None = Field(None, alias="faults", description="failures of engines; default: none")
     policy: Policy = Field(default_factory=Policy.default, description="router and batcher; default: vLLM's")
@@ -173,7 +174,7 @@ def _with_knobs(pool: Mapping[str, Any], engine: Any) -> dict[str, Any]:
 def load_scenario(path: str | Path, sets: Sequence[str] = ()) -> Scenario:
     """The scenario in a file, with overrides such as `workload.chat.rate=20/s` applied before anything is checked.
 
-    Relative paths of trace files count from the scenario's folder, those in an override from the working directory.
+    Relative paths of files count from the scenario's folder, those in an override from the working directory.
 
     Raises:
         InputError: one line per fault, "file:line: key.path: what is wrong; what to do".
@@ -189,7 +190,7 @@ def _load(path: str | Path, sets: Sequence[str]) -> Scenario:
     document = read(path)
     for option in sets:
         document.set(option)
-    found = [*_locate_trace_files(document, Path(path).parent), *_code_by_name(document)]
+    found = [*_locate_files(document, Path(path).parent), *_code_by_name(document)]
     if found:
         raise InputError(*found)
     document.data.setdefault("name", Path(path).stem)
@@ -199,18 +200,23 @@ def _load(path: str | Path, sets: Sequence[str]) -> Scenario:
         raise InputError(*faults.lines(error, Scenario, document)) from None
 
 
-def _locate_trace_files(document: Document, folder: Path) -> Iterator[str]:
-    """Makes the paths of trace files absolute."""
-    entries = document.data.get("workload")
-    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
-        trace = entry.get("trace") if isinstance(entry, dict) else None
-        if isinstance(trace, dict) and isinstance(trace.get("file"), str):
-            keys: Keys = ("workload", i, "trace", "file")
+def _locate_files(document: Document, folder: Path) -> Iterator[str]:
+    """Makes the paths of trace files and fingerprints absolute."""
+    entries, fleet = document.data.get("workload"), document.data.get("fleet")
+    named: list[tuple[Keys, Any, str]] = [
+        (("workload", i, "trace", "file"), entry.get("trace"), "get the trace (`twinserve traces get`)")
+        for i, entry in enumerate(entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict)
+    ]
+    pools = [(("fleet", i), pool) for i, pool in enumerate(fleet)] if isinstance(fleet, list) else [(("fleet",), fleet)]
+    named += [((*keys, "fingerprint"), pool, "make one (`twinserve fingerprint`)") for keys, pool in pools]
+    for keys, holder, remedy in named:
+        if isinstance(holder, dict) and isinstance(path := holder.get(keys[-1]), str):
             place = document.place(keys)
-            file = ((folder if place.line else Path()) / Path(trace["file"]).expanduser()).resolve()
+            file = ((folder if place.line else Path()) / Path(path).expanduser()).resolve()
             if not file.exists():
-                yield f"{place}: {dotted(keys)}: {file}: no such file; correct the path, or get the trace (`twinserve traces get`)"
-            trace["file"] = str(file)
+                yield f"{place}: {dotted(keys)}: {file}: no such file; correct the path, or {remedy}"
+            holder[keys[-1]] = str(file)
 
 
 def _code_by_name(document: Document) -> Iterator[str]:

@@ -78,6 +78,8 @@ class Engine(Part):
                 f"is {self.long_prefill_token_threshold}, no more than num_speculative_tokens ({tokens}), with which vLLM stops; "
                 "raise it, or set 0",
             )
+        if self.async_scheduling and speculative.tree_width > 1:
+            yield "async_scheduling", "plans steps before there are drafts to choose from; turn it off, or set tree_width: 1"
         if self.async_scheduling and speculative.method not in Speculative.PAIRED_WITH_ASYNC:
             yield (
                 "async_scheduling",
@@ -161,6 +163,9 @@ class Pool(Part):
     start_up: StartUp | None = Field(None, description="from being activated to serving; default: 1min, an assumption")
     engine: Knobs | None = Field(None, description="knobs in which its engines differ from the scenario's `engine:`")
     usd_per_gpu_hour: Annotated[Number, Field(ge=0)] | None = Field(None, description="price; default: a rounded list price")
+    fingerprint: str | None = Field(
+        None, min_length=1, description="step times: the JSON file of a fingerprint, beside the scenario; default: the library's"
+    )
 
     @field_validator("gpu")
     @classmethod

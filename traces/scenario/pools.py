@@ -115,6 +115,12 @@ def pool_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
             continue
         knobs = "engine" if not several else f"{where}.engine"
         yield from fit_faults(pool.model or scenario.model, pool, engine, where, knobs)
+        if engine.speculative is not None and (told := engine.speculative.drafters) and "" not in told:
+            for entry in scenario.workload:
+                if entry.name not in told:
+                    yield f"{knobs}.speculative.drafter", f"names none for `{entry.name}`; give one for every workload entry"
+        if engine.speculative is not None and engine.speculative.tree_width > 1 and pool.pipeline_parallel > 1:
+            yield f"{knobs}.speculative.tree_width", "is simulated on one pipeline stage; set 1, or pipeline_parallel: 1"
         for what, on, off in (
             ("speculative", engine.speculative is not None, "turn that off"),
             ("async_scheduling", engine.async_scheduling, "turn that off"),

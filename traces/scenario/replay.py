@@ -26,8 +26,15 @@ class Replay(Part):
     weights: str | None = Field(
         None, description="a local model folder; default: random weights in the shape of the scenario's model"
     )
-    shape: Literal["full", "tiny"] = Field(
-        "full", description="of random weights: the model's own, or one so small that a CPU runs it in milliseconds"
+    shape: Literal["full", "small", "tiny"] = Field(
+        "full",
+        description="of random weights: the model's own, or a stand-in for CPUs whose steps take some ms, or hardly any time",
+    )
+    drafter: str | None = Field(None, description="a local folder of the model that drafts, where `engine.speculative` needs one")
+    parked: Literal["auto", "idle", "sleep", "stop"] = Field(
+        "auto",
+        description="what a parked managed engine does: it idles; sleeps, weights in main memory; or is stopped. An idle one "
+        "takes the scenario's `start_up` to come up, as in the simulator, any other as long as it takes. auto: sleeps on a GPU",
     )
     layers: Annotated[Count, Field(ge=1)] | None = Field(None, description="keep only this many layers of the model")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="what the engines run on")

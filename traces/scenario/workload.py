@@ -34,6 +34,9 @@ class Arm(Part):
     share: Annotated[Fraction, Field(gt=0)] = Field(description="its share of the entry's requests, such as 60%")
     tier: str = Field(min_length=1, description="name of the tier")
     slo: Objective = Field(description="what its requests are promised")
+    prompts_up_to: Tokens | None = Field(
+        None, description="only for prompts of at most so many tokens; longer ones are drawn among the other arms; default: all"
+    )
 
 
 # --- where requests come from -----------------------------------------------------------------------------------------
@@ -240,6 +243,16 @@ class Loop(Part):
     concurrency: Annotated[Count, Field(ge=1)] = Field(description="requests under way at any time")
 
 
+class FrontEnd(Part):
+    """The API server between clients and the fleet: HTTP, tokenizer, detokenizer and the stream back. Its time counts in TTFT.
+
+    The defaults are ``figures.validation``'s, chosen on the fit part of measured closed loops under vLLM.
+    """
+
+    base_s: Seconds = Field(5e-3, alias="base", description="per request")
+    per_token_s: Seconds = Field(3e-6, alias="per_token", description="per prompt token")
+
+
 # --- an entry ---------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +313,8 @@ class Entry(Part):
                 yield key, "stands beside `slo_mix`; keep one of them"
         if abs((total := sum(arm.share for arm in arms)) - 1) > 1e-6:
             yield "slo_mix", f"shares add up to {total:.4g}; let them add up to 100%"
+        if all(arm.prompts_up_to is not None for arm in arms):
+            yield "slo_mix", "has no arm for the longest prompts; leave `prompts_up_to` out of one at least"
         tiers = [arm.tier for arm in arms]
         for tier in sorted({tier for tier in tiers if tiers.count(tier) > 1}):
             yield "slo_mix", f"tier `{tier}` is listed twice; join the two"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from figures.validation.measured import ClosedLoop, Replay, Stages
 from figures.validation.predict import predict, predict_all
-from figures.validation.scenarios import precision_of, uncovered
+from figures.validation.scenarios import fingerprint_of, precision_of, scenarios, uncovered
+from sim.run import simulate
 from tests.figures.validation.rows import row
+from traces.assembly.correction import Correction
+from traces.corrections import System
 
 
 def test_a_closed_loop_keeps_its_slots_filled_up_to_the_servers_limit() -> None:
@@ -23,6 +28,26 @@ def test_tpot_grows_with_concurrency_and_ttft_with_the_prompt() -> None:
     few, many = row(load=ClosedLoop(2, 20, 0.8)), row(load=ClosedLoop(64, 640, 0.8), knobs={})
     assert predict(few).tpot_s < predict(many).tpot_s
     assert predict(row()).ttft_s < predict(row(prompt_tokens=4096)).ttft_s
+
+
+@pytest.mark.parametrize("slots", [4, 32])
+def test_a_step_planned_ahead_delays_a_request_by_what_the_asynchronous_engine_does(slots: int, tmp_path: Path) -> None:
+    knobs = {"enable_prefix_caching": False}
+    asked = row(load=ClosedLoop(slots, 10 * slots, 0.8), knobs=knobs)
+    (exact,) = scenarios(replace(asked, knobs={**knobs, "async_scheduling": True}), tmp_path)
+    requests = simulate(exact, fingerprints=[fingerprint_of(asked)]).requests
+    ttft, tpot = (np.mean(requests.column(name).to_pylist()) for name in ("ttft_s", "tpot_s"))
+    found = predict(asked)
+    assert found.ttft_s == pytest.approx(ttft, rel=0.06)
+    assert found.tpot_s == pytest.approx(tpot, rel=0.02)
+
+
+def test_a_correction_and_its_front_end_are_in_the_prediction() -> None:
+    plain = predict(row())
+    slower = System("llama-3.1-8b", "h100", "bf16", "vllm 0.18.0", Correction(pace=1.2), 0.05, 0.0)
+    found = predict(row(), slower)
+    assert found.tpot_s == pytest.approx(1.2 * plain.tpot_s, rel=0.03)
+    assert found.ttft_s > plain.ttft_s + 0.04
 
 
 def test_synchronous_scheduling_costs_host_time_in_every_step() -> None:
@@ -65,7 +90,7 @@ def test_what_the_library_lacks_is_told() -> None:
 
 
 def test_predictions_come_in_the_rows_order_and_repeat() -> None:
-    rows = [row(load=ClosedLoop(c, 4 * c, 0.8)) for c in (8, 1, 4)]
+    rows = [(row(load=ClosedLoop(c, 4 * c, 0.8)), None) for c in (8, 1, 4)]
     first, again = predict_all(rows, jobs=1), predict_all(rows, jobs=1)
     assert first == again
     assert first[1].tpot_s < first[2].tpot_s < first[0].tpot_s

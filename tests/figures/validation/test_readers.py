@@ -38,7 +38,7 @@ def test_launch_scripts_that_differ_are_followed(tmp_path: Path) -> None:
 def test_a_gap_analysis_row_has_the_engines_own_limits_and_synchronous_scheduling(tmp_path: Path) -> None:
     found = silicon(tmp_path, silicon_data_source="source_file=/somewhere/vllm/0.12.0/x.csv", backend_version="0.12.0")
     assert "max_num_seqs" not in found.knobs
-    assert found.load == ClosedLoop(16, 160, 0.98)
+    assert found.load == ClosedLoop(16, 160, 0.9)
     assert found.kv_precision == "bf16"
     assert not found.async_scheduling
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from figures.validation import __main__ as command
 from figures.validation import peer, report
-from figures.validation.calibration import fit
 from figures.validation.measured import Measured
-from figures.validation.table import Validation, replay_errors, summary, validate
+from figures.validation.table import Validation, measured_system, replay_errors, summary, validate
 from tests.figures.validation.rows import SILICON, data_folder, row
 from traces.errors import InputError
 
@@ -34,13 +34,14 @@ def test_every_row_is_predicted_or_accounted_for(found: Validation) -> None:
     assert len(found.rows) + sum(found.left_out.values()) == 20 + 1 + 1 + 1 + 1
 
 
-def test_only_the_fit_part_sets_the_constants(found: Validation) -> None:
-
-    system = "llama-3.1-8b, vLLM 0.18.0, h100"
-    rows = found.rows[found.rows["system"] == system].copy()
-    rows.loc[rows["part"] == "held out", ["ttft_s", "tpot_s"]] *= 100
-    assert found.systems[system].fitted
-    assert fit(rows[rows["part"] == "fit"]) == found.systems[system]
+def test_a_row_has_the_correction_of_its_own_engine_version_or_none() -> None:
+    gpt_oss = row(model="gpt-oss-120b", gpu="h200", tensor_parallel=2, precisions=("mxfp4",))
+    found = measured_system(gpt_oss)
+    assert found is not None
+    assert found.engine == "vllm 0.18.0"
+    assert measured_system(replace(gpt_oss, version="0.17.0")) is None
+    assert measured_system(replace(gpt_oss, engine="SGLang")) is None
+    assert measured_system(row()) is None
 
 
 def test_a_summary_holds_medians_and_tails_by_value(found: Validation) -> None:
@@ -48,7 +49,7 @@ def test_a_summary_holds_medians_and_tails_by_value(found: Validation) -> None:
     line = summary(vllm).iloc[0]
     assert line["tpot_peer_median"] == pytest.approx(0.2)
     assert line["ttft_peer_p90"] == pytest.approx(0.5)
-    assert line["tpot_sim_median"] == pytest.approx(vllm["sim_tpot_error"].abs().median())
+    assert line["tpot_assembled_median"] == pytest.approx(vllm["assembled_tpot_error"].abs().median())
     assert summary(vllm, "concurrency")["concurrency"].tolist() == list(range(1, 21))
 
 
@@ -63,7 +64,10 @@ def test_the_report_says_which_goals_are_not_met(found: Validation) -> None:
     text = report.markdown(found)
     for metric, statistic, goal, value in report.goals(found):
         verdict = "met" if value <= goal else "NOT met"
-        assert f"- {metric.upper()} {statistic} absolute error {value:.1%}; goal at most {goal:.0%}: {verdict}" in text
+        low, high = report.interval(found, metric, statistic)
+        assert low <= value <= high
+        said = f"absolute error {value:.1%} (95 % interval {low:.1%} to {high:.1%}); goal at most {goal:.0%}: {verdict}"
+        assert f"- {metric.upper()} {statistic} {said}" in text
     assert "| 1 | silicon sample | more than 8 GPUs in one node: the converter's error |" in text
     assert "nan" not in text
 
@@ -101,6 +105,8 @@ def test_a_sample_of_the_real_rows_comes_near_what_was_measured(shared_data: Pat
 
     rows = [r for r in silicon_sample.read(shared_data) if not r.excluded and not uncovered(r) and r.part == "held out"]
     chosen = [r for r in rows if r.engine == "vLLM" and r.model in ("qwen3-32b", "llama-3.1-70b")][::6]
-    errors = sorted(abs(p.tpot_s / r.tpot_s - 1) for r, p in zip(chosen, predict_all(chosen, jobs=1), strict=True))
+    errors = sorted(
+        abs(p.tpot_s / r.tpot_s - 1) for r, p in zip(chosen, predict_all([(r, None) for r in chosen], jobs=1), strict=True)
+    )
     assert len(errors) > 5
     assert errors[len(errors) // 2] < 0.1

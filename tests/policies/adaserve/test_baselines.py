@@ -15,11 +15,12 @@ from tests.policies.adaserve.engines import FLAT, STEEP, decoding_request, engin
 
 def run(policy, accept, requests=4, steps=60, latency=FLAT):
     """Lengths chosen when every verification of k draft tokens accepts ``accept(k)``."""
-    generated, lengths = 1, []
+    generated, drafted, accepted, lengths = 1, 0, 0, []
     for step in range(steps):
-        shown = engine([decoding_request(i, generated=generated) for i in range(requests)], now_s=0.02 * step, latency=latency)
-        lengths.append(policy.shape(shown).tokens)
-        generated += accept(lengths[-1]) + 1
+        batch = [decoding_request(i, generated=generated, drafted=drafted, accepted=accepted) for i in range(requests)]
+        lengths.append(policy.shape(engine(batch, now_s=0.02 * step, latency=latency)).tokens)
+        taken = accept(lengths[-1])
+        generated, drafted, accepted = generated + taken + 1, drafted + lengths[-1], accepted + taken
     return lengths
 
 
@@ -30,27 +31,28 @@ def test_expected_tokens_are_a_geometric_sum():
 
 def test_the_estimate_moves_from_its_prior_to_what_is_observed():
     acceptance = ObservedAcceptance(prior=0.9)
-    generated = 1
-    for _ in range(200):
-        requests = [decoding_request(1, generated=generated)]
-        acceptance.look(requests)
-        acceptance.verifying(requests, {1: 4})
-        generated += 2  # one of four accepted: a hit and a miss
+    for step in range(200):
+        acceptance.look([decoding_request(1, drafted=4 * step, accepted=step)])  # one of four: a hit and a miss
     assert acceptance.rate == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_chain_that_is_accepted_whole_says_nothing_of_a_miss():
     acceptance = ObservedAcceptance(prior=0.5, memory=1e9)
-    acceptance.verifying([decoding_request(1, generated=1)], {1: 3})
-    acceptance.look([decoding_request(1, generated=5)])
+    acceptance.look([decoding_request(1, drafted=3, accepted=3)])
     assert acceptance.rate == pytest.approx((0.5 + 3) / (1 + 3))
 
 
 def test_a_request_that_was_not_in_the_step_is_not_a_miss():
     acceptance = ObservedAcceptance(prior=0.5)
-    acceptance.verifying([decoding_request(1, generated=7)], {1: 3})
-    acceptance.look([decoding_request(1, generated=7)])
+    acceptance.look([decoding_request(1)])
     assert acceptance.rate == 0.5
+
+
+def test_what_the_engine_did_not_verify_is_not_a_rejection():
+    """Three were asked for; the step's token budget had room for one."""
+    acceptance = ObservedAcceptance(prior=0.5, memory=1e9)
+    acceptance.look([decoding_request(1, generated=3, drafted=1, accepted=1)])
+    assert acceptance.rate == pytest.approx((0.5 + 1) / (1 + 1))
 
 
 def test_turbospec_drafts_far_where_tokens_are_free_and_accepted():
@@ -64,9 +66,9 @@ def test_turbospec_drafts_less_the_more_requests_share_a_step():
 
 
 def test_turbospec_finds_the_length_with_the_most_expected_tokens_per_second():
-    shown = engine([decoding_request(i) for i in range(3)], latency=STEEP)
+    shown = engine([decoding_request(i) for i in range(3)], latency=STEEP, draft_s=0.002)
     goodput = [expected_tokens(0.7, 8)[k] / (STEEP.curve.at(3 + 3 * k) + 0.002 * k) for k in range(9)]
-    assert TurboSpec(prior=0.7, draft_time_s=0.002).shape(shown).tokens == max(range(9), key=goodput.__getitem__)
+    assert TurboSpec(prior=0.7).shape(shown).tokens == max(range(9), key=goodput.__getitem__)
 
 
 def test_adaspec_goes_further_than_is_efficient_to_bring_requests_back_on_schedule_and_turbospec_does_not():

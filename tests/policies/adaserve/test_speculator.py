@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from policies import registry
 from policies.adaserve.speculator import AdaServe
 from policies.protocols import Speculator
-from policies.types import Drafts
+from policies.types import SLO, Drafts, Tree
 from policies.views import Request
-from tests.policies.adaserve.engines import decoding_request, engine
+from tests.policies.adaserve.engines import STEEP, decoding_request, engine
 
 SURE, UNSURE = [0.9, 0.9, 0.9, 0.9], [0.5, 0.5, 0.5, 0.5]
 
@@ -41,10 +42,77 @@ def test_a_request_ahead_of_schedule_competes_by_probability_alone():
 
 def test_the_time_of_drafting_counts_into_the_step():
     slow = decoding_request(1, tpot_s=0.040, generated=4)
-    shown = engine([slow, decoding_request(2)], now_s=0.1)
+    fast, late = (engine([slow, decoding_request(2)], now_s=0.1, draft_s=draft_s) for draft_s in (0.0, 0.020))
     drafts = Drafts({1: UNSURE, 2: SURE})
-    assert AdaServe(budget=2 + 2).select(shown, drafts).tokens == {1: 0, 2: 2}
-    assert AdaServe(budget=2 + 2, draft_time_s=0.020, share=10.0).select(shown, drafts).tokens == {1: 2, 2: 0}
+    assert AdaServe(budget=2 + 2).select(fast, drafts).tokens == {1: 0, 2: 2}
+    assert AdaServe(budget=2 + 2, share=10.0).select(late, drafts).tokens == {1: 2, 2: 0}
+
+
+def test_a_prompt_in_the_same_step_counts_into_it_where_asked():
+    """A prompt of 3,500 tokens makes the step 70 ms long: at 40 ms per token the request needs 1.25 tokens of it, not one."""
+    slow = decoding_request(1, tpot_s=0.040, generated=4)
+    shown = engine([slow, decoding_request(2)], 0.1, pending_prefill_tokens=3500)
+    drafts = Drafts({1: UNSURE, 2: SURE})
+    assert AdaServe(budget=2 + 2, share=10.0).select(shown, drafts).tokens == {1: 0, 2: 2}
+    assert AdaServe(budget=2 + 2, share=10.0, count_prompts=True).select(shown, drafts).tokens == {1: 1, 2: 1}
+    full = replace(shown, max_seqs=2)  # no seat is free: the prompt waits
+    assert AdaServe(budget=2 + 2, share=10.0, count_prompts=True).select(full, drafts).tokens == {1: 0, 2: 2}
+
+
+def test_first_tokens_at_risk_stop_the_throughput_phase_where_asked():
+    waiting = Request(id=9, prompt_tokens=12_000, slo=SLO(ttft_s=0.5), arrival_s=0.0)
+    shown = engine([decoding_request(1)], 0.4, waiting=(waiting,), pending_prefill_tokens=12_000)
+    drafts = Drafts({1: SURE})
+    assert AdaServe(budget=16).select(shown, drafts).tokens == {1: 4}
+    assert AdaServe(budget=16, first_tokens=True).select(shown, drafts).tokens == {1: 0}
+    assert AdaServe(budget=16, first_tokens=True).shape(shown).tokens == 4
+    early = replace(shown, now_s=0.1)
+    assert AdaServe(budget=16, first_tokens=True).select(early, drafts).tokens == {1: 4}
+
+
+def test_it_spends_no_more_than_pays_where_asked():
+    """With a millisecond more for every token, of 12 for two decodes: 0.9 of a token pays, 0.05 does not."""
+    requests = [decoding_request(1), decoding_request(2)]
+    drafts = Drafts({1: [0.9, 0.05], 2: [0.05]})
+    whole, paying = (
+        AdaServe(budget=64, spend=spend).select(engine(requests, latency=STEEP), drafts) for spend in ("all", "paying")
+    )
+    assert whole.tokens == {1: 2, 2: 1}
+    assert paying.tokens == {1: 1, 2: 0}
+
+
+def test_objectives_are_served_though_it_does_not_pay():
+    late, other = decoding_request(1, tpot_s=0.0122), decoding_request(2)
+    selection = AdaServe(budget=64, spend="paying", share=100.0).select(
+        engine([late, other], latency=STEEP), Drafts({1: [0.05], 2: [0.05]})
+    )
+    assert selection.tokens == {1: 1, 2: 0}
+
+
+def test_drafts_are_as_deep_as_lately_paid():
+    policy = AdaServe(budget=4096, spend="paying")
+    depths, drafted = [], 0
+    for _ in range(60):
+        shown = engine([decoding_request(i, drafted=drafted) for i in range(4)], latency=STEEP)
+        depths.append(policy.shape(shown).tokens)
+        drafted += depths[-1]
+    assert depths[0] > depths[-1] == 1  # nothing is ever accepted; one token is drafted on, to see whether that lasts
+
+
+def test_of_trees_it_names_the_likeliest_nodes_parents_first():
+    """The trees of the paper's Figure 5."""
+    layers = (-1, -1, 0, 0, 2, 2)
+    trees = {1: Tree(layers, (0.7, 0.2, 0.6, 0.3, 0.7, 0.3)), 2: Tree(layers, (0.5, 0.4, 0.7, 0.2, 0.4, 0.4))}
+    requests = [decoding_request(1), decoding_request(2)]
+    selection = AdaServe(budget=2 + 4).select(engine(requests), Drafts({}, trees))
+    assert selection.tokens is None
+    assert selection.nodes == {1: [0, 2], 2: [0, 1]}
+
+
+def test_it_asks_for_trees_as_wide_as_the_drafter_has_tokens_for():
+    widths = [AdaServe(budget=512).shape(engine([decoding_request(i) for i in range(n)])).width for n in (1, 32, 48, 96)]
+    assert widths == [3, 3, 2, 1]
+    assert AdaServe(budget=512, width_max=1).shape(engine([decoding_request(1)])).width == 1
 
 
 def test_tiers_can_be_left_to_the_throughput_phase_as_the_released_engine_does():
@@ -95,6 +163,7 @@ def test_it_decides_the_same_after_a_pickle():
         ({"order": "up"}, "order is 'up'"),
         ({"margin": 0.0}, "margin is 0"),
         ({"share": 0.0}, "share"),
+        ({"spend": "some"}, "spend is 'some'"),
     ],
 )
 def test_wrong_parameters_are_refused(parameters, text):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, StepShape
-from policies.polyserve.admission import Admission, kv_peak, largest_chunk
+from policies.polyserve.admission import Admission
+from policies.polyserve.chunks import largest_chunk
+from policies.polyserve.outlook import Outlook, kv_peak
 from policies.polyserve.tiers import BEST_EFFORT, budget_s, tier_of
 from policies.types import SLO
 from policies.views import Engine, Request
@@ -46,18 +49,18 @@ def test_no_chunk_fits_where_decodes_use_up_the_budget_and_the_limit_holds() -> 
 
 def test_the_kv_peak_of_three_requests_by_hand() -> None:
     # 10 tokens to come each: one has 8 of them left, one 2. After 2 steps the batch holds 3 × 2 more, and the second leaves.
-    running = [Request(prompt_tokens=100, generated_tokens=2), Request(prompt_tokens=50, generated_tokens=8)]
+    running = [
+        Request(prompt_tokens=100, generated_tokens=2, expected_output_tokens=10),
+        Request(prompt_tokens=50, generated_tokens=8, expected_output_tokens=10),
+    ]
     total = 102 + 58 + 20
-    after_two = total + 3 * 2
-    after_eight = (total - 58) + 2 * 8
-    after_ten = 20 + 10
-    assert kv_peak(running, total - 20, 20, 10, "simulate") == max(after_two, after_eight, after_ten)
-    assert kv_peak(running, total - 20, 20, 10, "bound") == total + 3 * 10
+    after_two, after_eight, after_ten = total + 3 * 2, (total - 58) + 2 * 8, 20 + 10
+    assert kv_peak(running, 20, 10) == max(after_two, after_eight, after_ten)
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 60)), max_size=12), st.integers(1, 500), st.integers(1, 50))
 def test_the_kv_peak_is_that_of_a_simulation_token_by_token(batch: list[tuple[int, int]], prompt: int, output: int) -> None:
-    running = [Request(prompt_tokens=p, generated_tokens=g) for p, g in batch]
+    running = [Request(prompt_tokens=p, generated_tokens=g, expected_output_tokens=output) for p, g in batch]
     alive = [[p + g, max(1, output - g)] for p, g in batch] + [[prompt, output]]
     peak = sum(context for context, _ in alive)
     while alive:
@@ -66,8 +69,28 @@ def test_the_kv_peak_is_that_of_a_simulation_token_by_token(batch: list[tuple[in
             one[1] -= 1
         peak = max(peak, sum(context for context, _ in alive))
         alive = [one for one in alive if one[1] > 0]
-    assert kv_peak(running, 0, prompt, output, "simulate") == peak
-    assert kv_peak(running, sum(p + g for p, g in batch), prompt, output, "bound") >= peak or any(g for _, g in batch)
+    assert kv_peak(running, prompt, output) == peak
+
+
+Event = tuple[int, int, bool]
+"""Of a step: prompt of who joins (0: no one), place of who leaves, and whether someone sits out or is preempted."""
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 20), st.booleans()), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_an_outlook_that_is_carried_on_says_what_a_look_at_all_requests_says(events: list[Event]) -> None:
+    outlook, running, waiting = Outlook(), [], []  # type: ignore[var-annotated]
+    for step, (joins, leaver, disturbed) in enumerate(events):
+        running = [replace(r, generated_tokens=r.generated_tokens + 1, prefilled_tokens=r.prompt_tokens) for r in running]
+        if disturbed and running:  # the newest loses its place, and comes back behind all others without what it had
+            waiting.append(replace(running.pop(), prefilled_tokens=0))
+        elif leaver < len(running):
+            del running[leaver]
+        running += waiting
+        waiting = [Request(id=step, prompt_tokens=joins, expected_output_tokens=20)] if joins else []
+        values = {"running_count": len(running), "waiting_count": len(waiting), "step": step + 100}
+        here = Engine(running=tuple(running), waiting=tuple(waiting), **values)  # type: ignore[arg-type]
+        assert outlook.peak(here, 70, 20) == kv_peak([*running, *waiting], 70, 20)
 
 
 def test_an_idle_engine_admits_and_its_estimates_are_those_worked_out_by_hand() -> None:
@@ -100,15 +123,31 @@ def test_beside_decodes_the_prompt_is_played_through_in_chunks_that_keep_the_bud
     # 20 decodes of 500 tokens read 10 ms; a budget of 30 ms leaves 980 prompt tokens at first, then fewer.
     verdict = Admission().decode(request(prompt=2500, ttft=1.0), engine(running=20, context=500), 0.03, prefill=True)
     assert verdict.refused == ""
-    assert 3 * 0.028 < verdict.ttft_s < 4 * 0.03
+    assert verdict.ttft_s == pytest.approx(3 * 0.03)
 
 
-def test_a_prefill_engine_is_judged_by_its_queue() -> None:
+def test_a_prefill_engine_is_judged_by_its_queue_in_steps_of_2048_tokens() -> None:
     admission = Admission()
     verdict = admission.prefill(request(prompt=1000), engine(pending_prefill_tokens=9000, max_batched_tokens=5000))
-    assert verdict.ttft_s == pytest.approx(2 * (10e-3 + 5000 * 10e-6))
+    assert verdict.ttft_s == pytest.approx(5 * (10e-3 + 2048 * 10e-6))  # 10,000 tokens, the fifth step filled up by others
     assert verdict.refused == ""
-    assert admission.prefill(request(prompt=1000, ttft=0.1), engine(pending_prefill_tokens=9000, max_batched_tokens=5000)).refused
+    assert admission.prefill(request(prompt=1000, ttft=0.1), engine(pending_prefill_tokens=9000)).refused
+
+
+def test_a_reserve_is_left_over_of_the_first_tokens_objective() -> None:
+    tight = request(ttft=0.021)  # the prompt takes 20 ms
+    assert Admission().decode(tight, engine(), 0.05, prefill=True).refused == ""
+    assert Admission(reserve=0.1).decode(tight, engine(), 0.05, prefill=True).refused == "ttft"
+
+
+def test_where_the_bound_does_not_fit_a_batch_that_is_nearly_done_may_still_take_one_more() -> None:
+    old = tuple(
+        Request(id=i, prompt_tokens=500, prefilled_tokens=500, generated_tokens=90, expected_output_tokens=100) for i in range(20)
+    )
+    values = {"running_count": 20, "running": old, "waiting": (), "kv_tokens_used": 20 * 590, "step": 200}
+    batch = Engine(latency=LINEAR, **values)  # type: ignore[arg-type]
+    assert Admission(projection="bound").decode(request(prompt=100), batch, 0.0235, prefill=True).refused == "tpot"
+    assert Admission(projection="simulate").decode(request(prompt=100), batch, 0.0235, prefill=True).refused != "tpot"
 
 
 def test_a_request_without_objectives_is_refused_for_want_of_room_only() -> None:

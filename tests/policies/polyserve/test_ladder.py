@@ -102,6 +102,14 @@ def test_tiers_do_not_take_the_same_engine_and_the_tightest_chooses_first() -> N
     assert [(change.engine, change.tier) for change in changes] == [("e0", "20ms"), ("e1", "100ms")]  # type: ignore[union-attr]
 
 
+def test_a_tier_without_a_host_takes_an_engine_of_the_looser_tier_with_the_most_when_the_pool_is_empty() -> None:
+    engines = (named("e0", "100ms", 5), named("e1", "100ms", 2), named("e2", "50ms", 1))
+    change = Scaler().scale(members(*engines, held=(held(0.02),))).changes
+    assert change == (Move("e1", "no engine for 20ms, 100ms has the most", "20ms"),)
+    assert Scaler().scale(members(*engines, held=(held(0.05),))).changes == ()
+    assert Scaler().scale(members(*engines, held=(held(0.1),))).changes == ()  # a tighter tier may host it
+
+
 def test_the_emptiest_engine_of_a_tier_is_drained_after_two_looks_without_a_request_of_the_tier() -> None:
     scaler = Scaler(period_s=10)
     guest = Request(slo=SLO(tpot_s=0.05))
@@ -127,6 +135,7 @@ def test_the_chunk_is_what_the_tightest_objective_on_the_engine_leaves() -> None
     new = Request(id=3, prompt_tokens=5000)
     # 30 ms less 10 ms less 2 ms of context leave 1,800 tokens, 2 of them the decodes.
     values = {"running_count": 2, "running": (tight, loose), "waiting": (new,), "waiting_count": 1, "pending_prefill_tokens": 5000}
+    values["kv_tokens_used"] = 2000
     plan = Batcher().plan(Engine(latency=LINEAR, **values))  # type: ignore[arg-type]
     assert 1800 - 16 <= plan.token_budget <= 1800
     assert plan.valid_steps == 1
@@ -137,6 +146,7 @@ def test_the_chunk_is_what_the_tightest_objective_on_the_engine_leaves() -> None
 def test_prompts_get_on_even_where_decodes_use_up_the_budget() -> None:
     tight = Request(id=1, prompt_tokens=50_000, prefilled_tokens=50_000, slo=SLO(tpot_s=0.03))
     values = {"running_count": 1, "running": (tight,), "waiting": (Request(id=2),), "pending_prefill_tokens": 1000}
+    values["kv_tokens_used"] = 50_000
     assert Batcher(min_chunk=64).plan(Engine(latency=LINEAR, **values)).token_budget == 65  # type: ignore[arg-type]
 
 

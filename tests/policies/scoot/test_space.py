@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from policies.scoot.space import Levels, LogIntegers, Space, powers_of_two
 from policies.scoot.spaces import paper, vllm
 
-SPACES = [vllm(gpus=4, max_model_len=8192, speculation=True), vllm(gpus=1, max_model_len=131072), paper(gpus=2, max_model_len=3000)]
+SPACES = [
+    vllm(gpus=4, max_model_len=8192, also=["num_speculative_tokens"]),
+    vllm(gpus=1, max_model_len=131072),
+    paper(gpus=2, max_model_len=3000),
+]
 
 
 @given(st.sampled_from(SPACES), st.data())

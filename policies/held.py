@@ -1,15 +1,20 @@
-"""What the router holds: requests that are all offered again at every turn, and named queues of which only the head is."""
+"""What a router holds: requests that are all offered again at every turn, and named queues of which only the head is.
+
+The bookkeeping behind ``Hold``, the same in both worlds.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-from policies.types import Hold
-from sim.request import Request
+from policies.types import Hold, RequestView
+
+Request = TypeVar("Request", bound=RequestView)
 
 
-class Held:
+class Held(Generic[Request]):
     """Requests by the queue that ``Hold.queue`` names; "" is no queue. ``count``: of all of them."""
 
     __slots__ = ("_loose", "_queues", "count")

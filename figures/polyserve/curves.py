@@ -1,0 +1,87 @@
+"""Attainment over rate: runs at shares of the optimum, and the rate at which a curve falls below 90 %."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from figures.paper import error_bars, series_look
+from figures.polyserve.setting import OURS, SCENARIO, Workload, optimum, policy_sets
+from figures.reproduction import Measured, curve_over_seeds, ratio_over_seeds
+from figures.runner import Runner, Sweep
+from figures.style import Theme
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+METRICS = ("attainment_dslo", "gpu_s", "throughput_req_s", "goodput_req_s")
+LEVEL = 0.9
+ENGINES = 20
+
+
+def swept(
+    runner: Runner,
+    workload: Workload,
+    style: str,
+    systems: Mapping[str, str],
+    percent: Iterable[int],
+    seeds: Sequence[int],
+    metrics: Sequence[str] = METRICS,
+    engines: int = ENGINES,
+) -> DataFrame:
+    """Every system at every rate: columns system, percent (of the optimal rate), rate_per_s, then those of the runner."""
+    import pandas as pd
+
+    rate, prefillers = optimum(workload, style, engines)
+    rates = {f"{rate * share / 100:.4g}/s": share for share in percent}
+    frames = []
+    for system, stack in systems.items():
+        sets = (*workload.sets(quick=runner.quick), *policy_sets(system, stack, style, engines, prefillers))
+        frame = runner.sweep(Sweep(SCENARIO, {"workload.chat.rate": list(rates)}, seeds, metrics, sets))
+        frame = frame.rename(columns={"workload.chat.rate": "rate_per_s"})
+        frame.insert(0, "percent", 100 * frame["rate_per_s"] / rate)
+        frame.insert(0, "system", system)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).assign(percent=lambda f: f["percent"].round(1))
+
+
+def knee(frame: DataFrame, system: str, level: float = LEVEL) -> Series[Any]:
+    """Per seed the rate, in % of the optimum, at which attainment falls below the level: linear between two runs.
+
+    NaN where all runs are on one side.
+    """
+    import pandas as pd
+
+    rows = frame[(frame["system"] == system) & (frame["metric"] == "attainment_dslo")]
+    found = {}
+    for seed, curve in rows.sort_values("percent").groupby("seed"):
+        x, y = curve["percent"].to_numpy(), curve["value"].to_numpy(float)
+        below = np.flatnonzero(y < level)
+        at = int(below[0]) if len(below) else 0
+        found[seed] = x[at - 1] + (x[at] - x[at - 1]) * (y[at - 1] - level) / (y[at - 1] - y[at]) if at else np.nan
+    return pd.Series(found, dtype=float)
+
+
+def best_rival(frame: DataFrame, systems: Iterable[str]) -> str:
+    """The system with the highest mean knee, PolyServe apart."""
+    return max((s for s in systems if s not in OURS), key=lambda s: np.nan_to_num(knee(frame, s).mean()))
+
+
+def knee_ratio(frame: DataFrame, systems: Iterable[str], ours: str = OURS[0]) -> Measured:
+    """PolyServe's knee over that of the best rival."""
+    rival = best_rival(frame, systems)
+    found = ratio_over_seeds(knee(frame, ours), knee(frame, rival))
+    return Measured(found.value, found.lo, found.hi, found.seeds, "; ".join(filter(None, (found.note, f"best rival {rival}"))))
+
+
+def draw(axes: Any, frame: DataFrame, systems: Sequence[str], theme: Theme, metric: str = "attainment_dslo") -> None:
+    """Attainment in % over the rate in % of the optimum."""
+    for index, system in enumerate(systems):
+        rows = frame[(frame["system"] == system) & (frame["metric"] == metric)]
+        curve = curve_over_seeds(rows, "percent")
+        bars = 100 * error_bars(curve, 0.0, 1.0)
+        axes.errorbar(curve.index, 100 * curve["mean"], bars, elinewidth=0.7, label=system, **series_look(index, theme))
+    axes.axhline(100 * LEVEL, color=theme.muted, linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
+    axes.set_ylim(0, 103)

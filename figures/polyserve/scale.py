@@ -1,0 +1,86 @@
+"""Goodput per instance as the fleet grows: tiers fragment a small fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from figures.frame import Source
+from figures.paper import SINGLE_IN, error_bars, plain_log_ticks, series_look
+from figures.polyserve import PAPER
+from figures.polyserve.curves import knee, swept
+from figures.polyserve.rates import SEEDS
+from figures.polyserve.setting import CO, SYSTEMS, WORKLOADS
+from figures.reproduction import Band, Expectation, curve_over_seeds, ratio_over_seeds
+from figures.runner import Runner
+from figures.style import Theme
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_SYSTEMS = ("PolyServe", "PolyServe, reserve", "CO-Minimal")
+_SIZES = (8, 16, 32, 64)
+_PERCENT = (50, 70, 80, 90, 100)
+
+
+class Scale:
+    """Rate at 90 % attainment per instance, 8 to 64 instances."""
+
+    name = "polyserve-scale"
+    title = "PolyServe's goodput per instance against the size of the fleet"
+    source = Source(PAPER, "Figure 9 (number uncertain)")
+    size = (SINGLE_IN, 2.4)
+    caption = (
+        "Azure's code completions, prefill and decode together: the rate at which 90 % of requests are in time, in % of the "
+        "analytic optimum, which is linear in the instances; interpolated between runs. Mean over seeds, bars are its 95 % "
+        "interval."
+    )
+
+    @property
+    def expected(self) -> Sequence[Expectation]:
+        return tuple(
+            Expectation(
+                f"goodput per instance, 64 instances over 8, {system}",
+                "> 1: rises with scale, less fragmentation per tier",
+                PAPER,
+                lambda frame, system=system: ratio_over_seeds(_knee(frame, system, _SIZES[-1]), _knee(frame, system, _SIZES[0])),
+                Band(low=1),
+            )
+            for system in _SYSTEMS[:2]
+        )
+
+    def data(self, runner: Runner) -> DataFrame:
+        import pandas as pd
+
+        systems = {name: SYSTEMS[CO][name] for name in _SYSTEMS}
+        seeds = SEEDS[:1] if runner.quick else SEEDS
+        sizes = (_SIZES[0], 16) if runner.quick else _SIZES
+        frames = [
+            swept(runner, WORKLOADS["azure-code"], CO, systems, _PERCENT, seeds, ("attainment_dslo",), size).assign(instances=size)
+            for size in sizes
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
+        import pandas as pd
+
+        axes = canvas.add_axes((0.14, 0.16, 0.83, 0.7))
+        for index, system in enumerate(_SYSTEMS):
+            rows = pd.concat(
+                _knee(frame, system, size).rename("value").reset_index().assign(instances=size)
+                for size in frame["instances"].unique()
+            )
+            curve = curve_over_seeds(rows, "instances")
+            axes.errorbar(
+                curve.index, curve["mean"], error_bars(curve, 0.0, 200.0), elinewidth=0.7, label=system, **series_look(index, theme)
+            )
+        axes.set_xscale("log")
+        plain_log_ticks(axes.xaxis)
+        axes.set_xticks(sorted(frame["instances"].unique()), [str(n) for n in sorted(frame["instances"].unique())])
+        axes.set_xlabel("instances")
+        axes.set_ylabel("rate@90 (% of optimal)")
+        canvas.legend(*axes.get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=7, columnspacing=0.9)
+
+
+def _knee(frame: DataFrame, system: str, instances: int) -> Any:
+    return knee(frame[frame["instances"] == instances], system)

@@ -1,0 +1,67 @@
+"""PolyServe where it may lose: four engines for four tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from figures.frame import Source
+from figures.paper import SINGLE_IN
+from figures.polyserve.curves import draw, knee, swept
+from figures.polyserve.setting import CO, MORE, SYSTEMS, WORKLOADS
+from figures.reproduction import Band, Expectation, ratio_over_seeds
+from figures.runner import Runner
+from figures.style import Theme
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_ENGINES = 4
+_PERCENT = (20, 40, 60, 80, 100)
+_SEEDS = (1, 2, 3)
+PORT = "an independent port of PolyServe, 4 × (TP2 B200, Llama-3.1-70B)"
+
+
+class Small:
+    """Attainment over rate on four engines."""
+
+    name = "polyserve-small-fleet"
+    title = "PolyServe on four engines"
+    source = Source(PORT)
+    size = (SINGLE_IN, 2.9)
+    caption = (
+        "Azure's conversations on 4 engines, prefill and decode together: four tiers leave an engine for each. The fixed fleet "
+        "deals all engines out by demand. Share of requests every token of which came in time, over the offered rate in % of "
+        "the analytic optimum. Mean over seeds, bars are its 95 % interval."
+    )
+    systems: ClassVar[Mapping[str, str]] = {
+        **{name: SYSTEMS[CO][name] for name in ("PolyServe", "PolyServe, reserve")},
+        "PolyServe, fixed fleet": "polyserve-fixed",
+        "CO-Minimal": SYSTEMS[CO]["CO-Minimal"],
+        "QoServe": MORE["QoServe"],
+    }
+
+    @property
+    def expected(self) -> Sequence[Expectation]:
+        return tuple(
+            Expectation(
+                f"rate@90 on four engines, {system} over CO-Minimal",
+                "< 1: partitioning lost to routing without partitions, 27.5 against 90.2 % attainment at one rate",
+                PORT,
+                lambda frame, system=system: ratio_over_seeds(knee(frame, system), knee(frame, "CO-Minimal")),
+                Band(high=1),
+                "another model and GPU, and a stale profile of lengths there: only the direction is compared",
+            )
+            for system in ("PolyServe", "PolyServe, fixed fleet")
+        )
+
+    def data(self, runner: Runner) -> DataFrame:
+        seeds = _SEEDS[:1] if runner.quick else _SEEDS
+        return swept(runner, WORKLOADS["azure-conv"], CO, self.systems, _PERCENT, seeds, engines=_ENGINES)
+
+    def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
+        axes = canvas.add_axes((0.14, 0.36, 0.83, 0.61))
+        draw(axes, frame, list(self.systems), theme)
+        axes.set_xlabel("offered rate (% of optimal)")
+        axes.set_ylabel("requests in time (%)")
+        canvas.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=7, columnspacing=0.9)

@@ -1,0 +1,1 @@
+"""SCOOT against what it is compared with, on four services."""

@@ -1,0 +1,67 @@
+"""The figures of studies: from the record, and from studies that are run for a look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from figures import gallery
+from figures.frame import produce
+from figures.reproduction import Verdict
+from figures.runner import SweepRunner
+from figures.scoot import outcomes
+
+NAMES = [name for name in gallery.names() if name.startswith("scoot-")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_made_from_the_record_and_says_so(name: str, tmp_path: Path) -> None:
+    made = produce(gallery.figure(name), SweepRunner(), tmp_path)
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    assert "python -m figures.scoot.record" in made.caption
+    assert all(row.ours.value is not None for row in made.rows)
+    assert all(row.verdict in Verdict for row in made.rows)
+
+
+def test_a_quick_figure_runs_its_own_studies(tmp_path: Path) -> None:
+    made = produce(gallery.figure("scoot-services"), SweepRunner(quick=True), tmp_path)
+    assert "Studies run for this figure" in made.caption
+    assert set(pd.read_csv(tmp_path / "scoot-services.csv")["service"]) == {"bot"}
+
+
+def study(values: list[float | None], second: list[float] | None = None) -> pd.DataFrame:
+    first = [np.nan if value is None else value for value in values]
+    return pd.DataFrame({"first": first, "second": second or [np.nan] * len(values), "number": range(len(values))})
+
+
+def test_the_best_so_far_counts_from_the_default_and_passes_over_crashes() -> None:
+    assert outcomes.best_so_far(study([10, None, 8, 12, 11])).tolist() == pytest.approx([0, 0, 0, 20, 20])
+
+
+def test_hypervolume_is_the_dominated_share_below_the_default() -> None:
+    assert outcomes.volume(study([2, 1, 4], [2, 1, 1])).tolist() == pytest.approx([0, 25, 25])
+    assert outcomes.volume(study([2, 1, 0.5], [2, 1, 1.5])).tolist() == pytest.approx([0, 25, 31.25])
+
+
+def test_a_lead_is_over_the_best_baseline_and_wins_are_counted_by_service() -> None:
+    ahead = {"scoot": 4.0, "random": 2.0, "tpe": 3.0}
+    behind = {"scoot": 1.0, "random": 2.0, "tpe": 3.0}
+    assert outcomes.lead([ahead]) == 4 / 3
+    assert outcomes.margin([behind]) == -2.0
+    assert outcomes.wins([ahead, behind]) == 1.0
+
+
+def test_a_bootstrap_over_seeds_holds_the_statistic_and_is_narrow_where_seeds_agree() -> None:
+    agree = pd.DataFrame({"scoot": [4.0] * 5, "random": [2.0] * 5})
+    found = outcomes.resampled([agree], outcomes.lead)
+    assert (found.value, found.lo, found.hi, found.seeds) == (2.0, 2.0, 2.0, 5)
+    mixed = agree.assign(scoot=[1.0, 2.0, 4.0, 5.0, 6.0])
+    found = outcomes.resampled([mixed], outcomes.lead)
+    assert found.lo is not None
+    assert found.hi is not None
+    assert found.value is not None
+    assert found.lo < found.value < found.hi
+    assert list(outcomes.without([mixed], "random")[0].columns) == ["scoot"]

@@ -1,0 +1,108 @@
+"""PolyServe's figures: what they ask for, and what they make of it, on made-up data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from figures import gallery
+from figures.frame import drawn
+from figures.labels import collisions
+from figures.polyserve.curves import knee, knee_ratio
+from figures.polyserve.setting import CO, PD, SYSTEMS, WORKLOADS, optimum, policy_sets
+from figures.runner import Highest, Sweep
+from figures.style import DARK, LIGHT, Theme
+from traces.scenario import load_scenario
+
+NAMES = gallery.groups()["polyserve"]
+_LIMITS = {"pd-random": 60, "co-random": 70, "co-chunk": 80, "polyserve": 95}
+
+
+@dataclass
+class Invented:
+    """Answers with attainment that falls at a place of each stack's own, a little apart from seed to seed."""
+
+    quick: bool = False
+    asked: list[Sweep] = field(default_factory=list)
+
+    def sweep(self, asked: Sweep) -> pd.DataFrame:
+        self.asked.append(asked)
+        policy = next((text.removeprefix("policy=") for text in asked.sets if text.startswith("policy=")), "")
+        rows = []
+        for index, (place, seed, metric) in enumerate(itertools.product(_grid(asked.axes), asked.seeds, asked.metrics)):
+            share = index // (len(asked.seeds) * len(asked.metrics)) / 5
+            value = {"gpu_s": 400.0, "throughput_req_s": 90.0 + seed}.get(metric.partition("@")[0])
+            limit = _LIMITS.get(policy, 90) / 100
+            value = float(np.clip(1.0 - 2.5 * max(0.0, share - limit + 0.3) - 0.01 * seed, 0, 1)) if value is None else value
+            rows.append({**place, "seed": seed, "metric": metric, "value": value, "lo": np.nan, "hi": np.nan, "n": 500})
+        return pd.DataFrame(rows)
+
+    def highest(self, asked: Highest) -> pd.DataFrame:
+        raise AssertionError("no figure of PolyServe searches")
+
+    def rest_on(self, sentence: str, seeds: Sequence[int] = ()) -> None:
+        assert sentence.endswith(".")
+
+
+def _grid(axes: Any) -> list[dict[str, Any]]:
+    numbers = [[float(v.removesuffix("/s")) if v.endswith("/s") else v for v in values] for values in axes.values()]
+    return [dict(zip(axes, place, strict=True)) for place in itertools.product(*numbers)]
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, pd.DataFrame]:
+    return {name: gallery.figure(name).data(Invented()) for name in NAMES}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("name", NAMES)
+def test_all_words_can_be_read(name: str, theme: Theme, data: dict[str, pd.DataFrame]) -> None:
+    assert collisions(drawn(gallery.figure(name), data[name], theme)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_expectation_finds_its_numbers(name: str, data: dict[str, pd.DataFrame]) -> None:
+    for expectation in gallery.figure(name).expected:
+        assert expectation.row(data[name]).ours.value is not None, expectation.quantity
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_figure_asks_for_is_a_scenario(name: str) -> None:
+    runner = Invented(quick=True)
+    gallery.figure(name).data(runner)  # type: ignore[arg-type]
+    for asked in runner.asked:
+        first = [f"{key}={values[0]}" for key, values in asked.axes.items()]
+        load_scenario(asked.scenario, [*asked.sets, *first])
+
+
+def test_the_knee_is_where_the_line_between_two_runs_crosses_and_unknown_where_none_does() -> None:
+    rows = [("PolyServe", 80, 0.96), ("PolyServe", 100, 0.86), ("CO-Minimal", 80, 0.94), ("CO-Minimal", 100, 0.54), ("X", 80, 0.5)]
+    frame = pd.DataFrame([(*row, 1, "attainment_dslo") for row in rows], columns=["system", "percent", "value", "seed", "metric"])
+    assert knee(frame, "PolyServe")[1] == pytest.approx(92)
+    assert knee(frame, "CO-Minimal")[1] == pytest.approx(82)
+    assert np.isnan(knee(frame, "X")[1])
+    found = knee_ratio(frame, ("PolyServe", "CO-Minimal", "X"))
+    assert found.value == pytest.approx(92 / 82)
+    assert "best rival CO-Minimal" in found.note
+
+
+@pytest.mark.parametrize("key", list(WORKLOADS))
+def test_the_optimum_together_is_linear_in_engines_and_apart_leaves_engines_for_both(key: str) -> None:
+    workload = WORKLOADS[key]
+    together, none = optimum(workload, CO, 20)
+    apart, prefillers = optimum(workload, PD, 20)
+    assert none == 0
+    assert 1 <= prefillers < 20
+    assert 0 < apart < 2 * together
+    assert optimum(workload, CO, 40)[0] == pytest.approx(2 * together)
+
+
+def test_only_polyserve_starts_with_engines_parked() -> None:
+    assert "parked: 16" in policy_sets("PolyServe", SYSTEMS[CO]["PolyServe"], CO, 20)[1]
+    assert "parked: 0" in policy_sets("CO-Minimal", SYSTEMS[CO]["CO-Minimal"], CO, 20)[1]

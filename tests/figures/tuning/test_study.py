@@ -1,0 +1,191 @@
+"""Studies: kept, killed, resumed, tested again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from figures.tuning.objectives import parse_objectives
+from figures.tuning.result import best_of, conclude, front_of
+from figures.tuning.samplers import names
+from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
+from figures.tuning.trials import Outcome
+from policies.scoot.space import Config
+from policies.scoot.spaces import vllm
+from traces.errors import InputError
+
+SPACE = vllm(gpus=2, max_model_len=4096, present={"max_num_seqs": 256, "max_num_batched_tokens": 2048})
+THROUGHPUT = parse_objectives("throughput")
+
+
+def tried(config: Config, seed: int) -> Outcome:
+    """Larger batches are better; nearly all of the memory is too much."""
+    if config["gpu_memory_utilization"] > 0.95:
+        return Outcome(failure="out of memory: 1 GiB short")
+    value = config["max_num_seqs"] ** 0.5 + 0.01 * (seed % 7)
+    return Outcome((float(value),), guarded=(1 / value, 1.0), metrics={"e2e_s.p95": 1.0})
+
+
+def evaluate(pairs: Sequence[tuple[Config, int]]) -> list[Outcome]:
+    return [tried(*pair) for pair in pairs]
+
+
+def plan(trials: int, sampler: str = "scoot", **more: object) -> Plan:
+    return Plan(SPACE, THROUGHPUT, trials, sampler, seed=2, **more)  # type: ignore[arg-type]
+
+
+def told(trials: Sequence[Trial]) -> list[tuple[object, ...]]:
+    return [(trial.number, trial.config, trial.values, trial.failure) for trial in trials]
+
+
+@pytest.mark.parametrize("sampler", names())
+def test_every_sampler_starts_from_the_default_and_only_the_one_without_rules_breaks_them(sampler: str) -> None:
+    trials = Tuning(plan(13, sampler), evaluate).run()
+    assert trials[DEFAULT].config == dict(SPACE.default)
+    broken = sum(bool(SPACE.broken(trial.config)) for trial in trials)
+    assert (broken > 0) == (sampler == "scoot-without-rules")
+
+
+def test_a_study_in_a_file_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    whole = Tuning(plan(14), evaluate).run()
+    Tuning(plan(5), evaluate, tmp_path / "study.db").run()
+    Tuning(plan(12), evaluate, tmp_path / "study.db").run()
+    last = Tuning(plan(14), evaluate, tmp_path / "study.db")
+    assert last.resumed == 12
+    assert told(last.run()) == told(whole)
+    assert told(stored(tmp_path / "study.db")) == told(whole)
+
+
+def test_a_resumed_random_study_does_not_repeat_its_first_suggestions(tmp_path: Path) -> None:
+    Tuning(plan(6, "random"), evaluate, tmp_path / "study.db").run()
+    trials = Tuning(plan(11, "random"), evaluate, tmp_path / "study.db").run()
+    assert len({str(trial.config) for trial in trials}) == 11
+
+
+def test_trials_that_were_under_way_are_tried_again_with_their_configuration(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    seen: list[Config] = []
+
+    def dies(pairs: Sequence[tuple[Config, int]]) -> list[Outcome]:
+        if len(seen) >= 4:
+            seen.extend(config for config, _ in pairs)
+            raise Killed
+        seen.extend(config for config, _ in pairs)
+        return evaluate(pairs)
+
+    with pytest.raises(Killed):
+        Tuning(plan(9, parallel=3), dies, tmp_path / "study.db").run()
+    trials = Tuning(plan(9, parallel=3), evaluate, tmp_path / "study.db").run()
+    assert [trial.number for trial in trials] == list(range(9))
+    assert [trial.config for trial in trials[: len(seen)]] == seen
+    assert told(trials) == told(Tuning(plan(9, parallel=3), evaluate).run())
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from tests.figures.tuning import test_study as t
+from figures.tuning.study import Tuning, alone
+
+def slowly(pairs):
+    time.sleep(0.2)
+    print("trial", flush=True)
+    return t.evaluate(pairs)
+
+path = Path(sys.argv[1])
+with alone(path):
+    Tuning(t.plan(12), slowly, path).run()
+"""
+
+
+def test_kill_nine_loses_no_trial_and_frees_the_study(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            assert process.stdout.readline() == "trial\n"
+        with pytest.raises(InputError, match="another process runs this study"), alone(path):
+            pass
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    with alone(path):
+        resumed = Tuning(plan(12), evaluate, path)
+        assert resumed.resumed >= 3
+        assert told(resumed.run()) == told(Tuning(plan(12), evaluate).run())
+
+
+def test_a_file_that_holds_another_study_or_none_is_refused(tmp_path: Path) -> None:
+    Tuning(plan(3), evaluate, tmp_path / "study.db").run()
+    with pytest.raises(InputError, match=r"holds another study \(it differs in sampler"):
+        Tuning(plan(3, "random"), evaluate, tmp_path / "study.db")
+    (tmp_path / "text.db").write_text("hello")
+    with pytest.raises(InputError, match="holds no study"):
+        stored(tmp_path / "text.db")
+    with pytest.raises(InputError, match="no such file"):
+        stored(tmp_path / "none.db")
+
+
+def test_a_batch_is_pending_for_its_own_suggestions() -> None:
+    batches: list[list[Config]] = []
+
+    def noting(pairs: Sequence[tuple[Config, int]]) -> list[Outcome]:
+        batches.append([config for config, _ in pairs])
+        return evaluate(pairs)
+
+    Tuning(plan(17, parallel=4), noting).run()
+    assert [len(batch) for batch in batches] == [1, 4, 4, 4, 4]
+    assert all(len({str(config) for config in batch}) == len(batch) for batch in batches)
+
+
+def test_configurations_to_try_first_come_right_after_the_default() -> None:
+    first = [{**SPACE.default, "max_num_seqs": 512}, {**SPACE.default, "block_size": 32}]
+    trials = Tuning(plan(4, first=first), evaluate).run()
+    assert [trial.config for trial in trials[1:3]] == first
+
+
+def test_the_best_is_tested_again_under_other_traffic_and_the_worst_of_it_is_what_counts() -> None:
+    seeds: list[int] = []
+
+    def noting(pairs: Sequence[tuple[Config, int]]) -> list[Outcome]:
+        seeds.extend(seed for _, seed in pairs)
+        return evaluate(pairs)
+
+    tuning = Tuning(plan(13), noting)
+    trials = tuning.run()
+    before = set(seeds)
+    result = conclude(tuning, "simulated", 3)
+    assert not before & set(seeds[len(trials) :])
+    assert result.best.values == max(trial.values for trial in trials if trial.values)
+    assert result.worst(result.tested) == [min(outcome.values[0] for outcome in result.tested if outcome.values)]
+    assert result.holds
+    assert result.failed == [trial for trial in trials if trial.config["gpu_memory_utilization"] > 0.95]
+
+
+def test_of_several_objectives_the_front_is_what_nothing_beats_and_the_best_a_compromise() -> None:
+    values = [(1.0, 1.0), (0.5, 1.5), (0.6, 0.7), (0.7, 0.8), (1.2, 0.4)]
+    trials = [Trial(i, {}, pair) for i, pair in enumerate(values)] + [Trial(5, {}, None, "crash")]
+    assert [trial.number for trial in front_of(trials, [False, False])] == [1, 2, 4]
+    assert best_of(trials, [False, False]).number == 2
+
+
+def test_a_study_in_which_nothing_lives_says_so() -> None:
+    tuning = Tuning(plan(3), lambda pairs: [Outcome(failure="out of memory: all of it") for _ in pairs])
+    tuning.run()
+    with pytest.raises(InputError, match="none of 3 trials survived"):
+        conclude(tuning, "simulated", 1)

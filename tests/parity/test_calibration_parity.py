@@ -1,0 +1,112 @@
+"""The simulator held against real vLLM on a CPU, on a light load and a saturated one. To be run alone: times are measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from figures.calibration import BOUNDS, Calibration, calibrate, errors, simulate_twin
+from policies.curve import Curve, Lines
+from policies.fingerprint import Fingerprint
+from replay.measuring import measure_fingerprint
+from tests.parity.test_managed_parity import free_port
+from traces.fingerprints import read_fingerprint
+from traces.scenario import load_scenario
+
+SCENARIO = Path(__file__).parents[2] / "traces" / "gallery" / "cpu-calibration.yaml"
+PROMISED = {"ttft_s.p50", "tpot_s.p50", "attainment"}
+
+
+ATTEMPTS = 2
+"""A miss is measured once more: noise of the machine seldom repeats itself, an error does."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ahead_of_others() -> Iterator[None]:
+    """Where the system allows it, neighbours wait until engines, server and client are idle."""
+    before = (os.sched_getscheduler(0), os.sched_getparam(0))
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    yield
+    os.sched_setscheduler(0, *before)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("run"))
+        for _ in range(ATTEMPTS):
+            calibration = calibrate(SCENARIO, [f"replay.port={free_port()}"])
+            if calibration.sound:
+                break
+    return calibration
+
+
+def slower(fingerprint: Fingerprint, factor: float) -> Fingerprint:
+    """Every step takes ``factor`` times as long."""
+    terms = fingerprint.terms
+
+    def times(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(factor * value for value in values)
+
+    return dataclasses.replace(
+        fingerprint,
+        terms=dataclasses.replace(
+            terms,
+            overhead=factor * terms.overhead,
+            gemm=Curve(terms.gemm.x, times(terms.gemm.y)),
+            prefill_chunk=factor * terms.prefill_chunk,
+            prefill_token=factor * terms.prefill_token,
+            prefill_attention=factor * terms.prefill_attention,
+            decode=Lines(terms.decode.requests, times(terms.decode.fixed), times(terms.decode.per_context)),
+        ),
+    )
+
+
+def test_the_simulator_is_as_near_to_vllm_as_promised_under_both_loads(found: Calibration) -> None:
+    promised = [error for error in found.errors if error.allowed is not None]
+    assert {(error.group, error.metric) for error in promised} == {
+        (load, metric) for load in ("light", "saturated") for metric in PROMISED
+    }
+    assert [dataclasses.astuple(error) for error in promised if not error.holds] == []
+
+
+def test_the_loads_are_what_they_are_called(found: Calibration) -> None:
+    queued = {error.group: error.real for error in found.errors if error.metric == "ttft_s.p50"}
+    assert queued["saturated"] > 4 * queued["light"]
+    assert all(record.manifest["sound"] for record in found.real), "the load was sent in time"
+
+
+def test_a_fingerprint_of_steps_one_and_a_half_times_as_long_is_found_out(found: Calibration) -> None:
+    wrong = simulate_twin(SCENARIO, (), slower(found.fingerprint, 1.5), found.front_end_s)
+    missed = {(error.group, error.metric) for error in errors(found.real, wrong, BOUNDS["cpu"]) if error.holds is False}
+    widest = max(error.allowed or 0.0 for error in found.errors if error.metric == "tpot_s.p50")
+    assert missed or widest > 0.4, "two runs of vLLM may be so far apart on a busy machine that nothing can be told"
+
+
+def test_a_measured_fingerprint_can_be_read_again(found: Calibration, tmp_path: Path) -> None:
+    from traces.assembly.library import to_json
+
+    path = tmp_path / "fingerprint.json"
+    path.write_text(to_json(found.fingerprint), encoding="utf-8")
+    assert read_fingerprint(path) == found.fingerprint
+    assert found.fingerprint.name == "small-llama-3.1-8b/cpu/tp1/bf16"
+
+
+def test_one_and_two_layers_tell_how_long_the_whole_model_s_steps_take() -> None:
+    for _ in range(ATTEMPTS):
+        found = measure_fingerprint(load_scenario(SCENARIO), [1, 2], 12.0, checked=True)
+        if found.sound:
+            break
+    assert found.check is not None
+    assert found.check.shapes > 20
+    assert found.sound, found.check
+    assert found.fingerprint.provenance == "measured"
+    assert found.fingerprint.residual > 0
+    assert found.fingerprint.calibrated["decode_seqs"] == (1.0, 8.0)
+    assert set(found.fingerprint.errors) == {"prefill", "decode", "mixed"}

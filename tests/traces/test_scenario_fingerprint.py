@@ -1,0 +1,57 @@
+"""`fleet.fingerprint`: step times out of a file beside the scenario."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from policies.fingerprint import Fingerprint
+from sim.manifest import decisive
+from traces.errors import InputError
+from traces.fingerprints import pool_fingerprint
+from traces.scenario import load_scenario
+
+TEXT = """
+model: llama-3.1-8b
+fleet: {gpu: h100, gpus: 1, fingerprint: mine.json}
+workload: [{name: chat, trace: {prompt_tokens: 10, output_tokens: 10}, rate: 1/s}]
+duration: 1min
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    folder.mkdir(exist_ok=True)
+    fingerprint = Fingerprint.linear(overhead_s=0.01, per_token_s=1e-4)
+    (folder / "mine.json").write_text(json.dumps(fingerprint.to_dict()))
+    path = folder / "scenario.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_it_lies_beside_the_scenario_and_is_what_the_engines_are_built_with(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path))
+    found = pool_fingerprint("llama-3.1-8b", scenario.pools[0].hardware)
+    assert found.terms.overhead == 0.01
+    assert (
+        found.name
+        != pool_fingerprint("llama-3.1-8b", load_scenario(write(tmp_path), ["fleet.fingerprint=null"]).pools[0].hardware).name
+    )
+
+
+def test_where_it_lies_does_not_count(tmp_path: Path) -> None:
+    here, there = (load_scenario(write(tmp_path / name)).resolved() for name in ("here", "there"))
+    assert here != there
+    assert decisive(here) == decisive(there)
+
+
+def test_a_pool_of_several_has_its_own(tmp_path: Path) -> None:
+    fleet = "fleet: [{gpu: h100, gpus: 1, fingerprint: mine.json}, {gpu: h100, gpus: 1}]"
+    pools = load_scenario(write(tmp_path, TEXT.replace("fleet: {gpu: h100, gpus: 1, fingerprint: mine.json}", fleet))).pools
+    assert [pool.hardware.fingerprint is not None for pool in pools] == [True, False]
+
+
+def test_a_file_that_is_not_there_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"scenario.yaml:3: fleet.fingerprint: .*other.json: no such file"):
+        load_scenario(write(tmp_path, TEXT.replace("mine.json", "other.json")))
