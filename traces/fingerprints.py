@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.curve import Lines
-from policies.fingerprint import Fingerprint
+from policies.fingerprint import Fingerprint, deployment_name
 from traces.errors import InputError
 from traces.hardware import GPUS, MODELS, WEIGHT_BYTES
 from traces.hardware.shapes import BF16
@@ -107,10 +107,10 @@ def pool_fingerprint(model: str, pool: Pool) -> Fingerprint:
     """The fingerprint of an engine of a scenario's pool that serves ``model``.
 
     Raises:
-        InputError: as ``load_fingerprint``, or the pool's own file is not a valid fingerprint.
+        InputError: as ``load_fingerprint``, or the pool's own file is not a valid fingerprint, or one of another deployment.
     """
     if pool.fingerprint is not None:
-        return read_fingerprint(Path(pool.fingerprint))
+        return _own(pool.fingerprint, model, pool)
     return load_fingerprint(
         model,
         pool.gpu,
@@ -120,6 +120,25 @@ def pool_fingerprint(model: str, pool: Pool) -> Fingerprint:
         expert_parallel=bool(pool.expert_parallel),
         kv_precision=pool.kv_precision or "bf16",
     )
+
+
+def _own(path: str, model: str, pool: Pool) -> Fingerprint:
+    """A pool's own fingerprint, which must be of what the pool is."""
+    found = read_fingerprint(Path(path))
+    wanted = deployment_name(
+        model,
+        pool.gpu,
+        pool.tensor_parallel,
+        pool.precision,
+        pipeline_parallel=pool.pipeline_parallel,
+        expert_parallel=bool(pool.expert_parallel),
+        kv_precision=pool.kv_precision or "bf16",
+    )
+    if found.name != wanted:
+        raise InputError(
+            f"fleet.fingerprint: {path} is of {found.name}, and the pool is {wanted}; name a file of that, or change the pool"
+        )
+    return found
 
 
 def named_fingerprint(name: str) -> Fingerprint:

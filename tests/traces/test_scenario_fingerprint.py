@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ duration: 1min
 
 def write(folder: Path, text: str = TEXT) -> Path:
     folder.mkdir(exist_ok=True)
-    fingerprint = Fingerprint.linear(overhead_s=0.01, per_token_s=1e-4)
+    linear = Fingerprint.linear(overhead_s=0.01, per_token_s=1e-4)
+    fingerprint = replace(linear, model="llama-3.1-8b", gpu="h100", tensor_parallel=1, precision="bf16")
     (folder / "mine.json").write_text(json.dumps(fingerprint.to_dict()))
     path = folder / "scenario.yaml"
     path.write_text(text)
@@ -34,10 +36,22 @@ def test_it_lies_beside_the_scenario_and_is_what_the_engines_are_built_with(tmp_
     scenario = load_scenario(write(tmp_path))
     found = pool_fingerprint("llama-3.1-8b", scenario.pools[0].hardware)
     assert found.terms.overhead == 0.01
-    assert (
-        found.name
-        != pool_fingerprint("llama-3.1-8b", load_scenario(write(tmp_path), ["fleet.fingerprint=null"]).pools[0].hardware).name
-    )
+    without = load_scenario(write(tmp_path), ["fleet.fingerprint=null"]).pools[0].hardware
+    assert pool_fingerprint("llama-3.1-8b", without).terms.overhead != 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("model=llama-2-7b", "llama-2-7b/h100/tp1/bf16"),
+        ("fleet.gpu=h200", "llama-3.1-8b/h200/tp1/bf16"),
+        ("fleet.kv_precision=fp8", r"llama-3.1-8b/h100/tp1/bf16\+kv-fp8"),
+    ],
+)
+def test_one_of_another_deployment_is_refused_by_name(tmp_path: Path, change: str, said: str) -> None:
+    scenario = load_scenario(write(tmp_path), [change])
+    with pytest.raises(InputError, match=rf"mine.json is of llama-3.1-8b/h100/tp1/bf16, and the pool is {said}"):
+        pool_fingerprint(scenario.model, scenario.pools[0].hardware)
 
 
 def test_where_it_lies_does_not_count(tmp_path: Path) -> None:
