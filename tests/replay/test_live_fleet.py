@@ -61,11 +61,11 @@ def states(record: Record, engine: str) -> list[str]:
     return [state for name, state in rows if name == engine]
 
 
-@pytest.mark.parametrize("parked", ["idle", "stop"])
-def test_a_server_comes_up_for_the_run_and_another_is_drained(parked: str, run: Any) -> None:
+@pytest.mark.parametrize(("parked", "seconds"), [("idle", 3.0), ("stop", 12.0)])  # a process may take seconds to start
+def test_a_server_comes_up_for_the_run_and_another_is_drained(parked: str, seconds: float, run: Any) -> None:
     fleet = {"gpu": "h200", "gpus": 2, "parked": 1, "start_up": "100ms"}
     policy = {"router": "round-robin", "batcher": "vllm", "scaler": f"{__name__}:Swap"}
-    record = run(fleet, 3.0, parked, policy=policy)
+    record = run(fleet, seconds, parked, policy=policy)
     assert outcomes(record) == {"completed": len(record.requests)}
     assert states(record, "e0") == ["active", "draining", "parked"]
     assert states(record, "e1") == ["parked", "starting", "active"]
