@@ -1,12 +1,13 @@
-"""When the scaler is asked, and what becomes of its answers."""
+"""The scaler of a simulated fleet, asked by the simulation's clock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from policies.asking import Asking
 from policies.lawful import scale_fault
 from policies.protocols import Scaler
-from policies.types import Activate, Drain, Scale
+from policies.types import Scale
 from sim.engine import Engine
 from sim.kernel import SCALE, Kernel
 from traces.errors import InputError
@@ -16,56 +17,21 @@ if TYPE_CHECKING:
     from sim.lifecycle import Lifecycle
 
 
-class Scaling:
-    """Asks a scaler at the start, at the times that it names and, if it wants to, when the router holds a request."""
+class Scaling(Asking[Engine]):
+    """Asks a scaler as ``Asking`` says."""
 
     def __init__(self, kernel: Kernel, scaler: Scaler, fleet: Fleet, lifecycle: Lifecycle, engines: dict[str, Engine]) -> None:
-        self._kernel = kernel
-        self._scaler = scaler
-        self._fleet = fleet
-        self._lifecycle = lifecycle
-        self._engines = engines
-        self._answers = 0
-        """Counts them: a timer set before the last one has been overtaken."""
-        self._pending = False
-        self._on_hold = False
-        self._asked_s = -1.0
-        self._asked_here = 0
-        """How often at this instant."""
-        self._ask()
+        def decide() -> Scale:
+            scale = scaler.scale(fleet)
+            if fault := scale_fault(scale, fleet):
+                raise InputError(f"policy.scaler: {fault}")
+            return scale
 
-    def held(self) -> None:
-        """The router holds one more request."""
-        if self._on_hold and not self._pending:
-            self._pending = True
-            self._kernel.call_at(self._kernel.now, SCALE, lambda _: self._ask())
-
-    def _ask(self) -> None:
-        now = self._kernel.now
-        self._pending = False
-        self._asked_here = self._asked_here + 1 if now == self._asked_s else 1
-        self._asked_s = now
-        if self._asked_here > 2 * len(self._engines) + 100:
-            raise InputError(
-                f"policy.scaler: was asked {self._asked_here} times at {now:g} s and changes the fleet each time, so that time "
-                "stands still; let it change what it has changed at this instant only once"
-            )
-        scale = self._scaler.scale(self._fleet)
-        if fault := scale_fault(scale, self._fleet):
-            raise InputError(f"policy.scaler: {fault}")
-        self._on_hold = scale.on_hold
-        self._answers += 1
-        answer = self._answers
-        if scale.next_at_s != float("inf"):
-            self._kernel.call_at(scale.next_at_s, SCALE, lambda _: self._ask() if self._answers == answer else None)
-        self._carry_out(scale)
-
-    def _carry_out(self, scale: Scale) -> None:
-        for change in scale.changes:
-            engine = self._engines[change.engine]
-            if isinstance(change, Activate):
-                self._lifecycle.activate(engine, change.tier)
-            elif isinstance(change, Drain):
-                self._lifecycle.drain(engine)
-            else:
-                self._lifecycle.move(engine, change.tier)
+        super().__init__(
+            decide,
+            lambda: kernel.now,
+            lambda time, action: kernel.call_at(time, SCALE, lambda _: action()),
+            lifecycle,
+            engines,
+            InputError,
+        )
