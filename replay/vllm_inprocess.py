@@ -28,14 +28,14 @@ from replay.report import DirectReport
 from replay.request import Request
 from replay.vllm_llvmlite import mend
 from replay.vllm_scheduler import SteeredScheduler
-from replay.vllm_views import LiveEngine
+from replay.vllm_views import LiveEngine, Viewed
 from replay.wire import KEY, Left, Settings, settle, told
 from replay.world import Watch, World
 
 _LONGEST_SLEEP_S = 0.005
 
 
-class InProcessEngine:
+class InProcessEngine(Viewed):
     """One ``LLMEngine``. ``step`` is one step of it."""
 
     def __init__(
@@ -64,22 +64,6 @@ class InProcessEngine:
         self._engine = LLMEngine.from_engine_args(arguments)
         self._scheduler = self._engine.engine_core.engine_core.scheduler
         self._scheduler.steer(settings, batcher, clock, DirectReport(journal, self.index, self._left), speculator)
-
-    @property
-    def state(self) -> EngineState:
-        return self.view.state
-
-    @state.setter
-    def state(self, state: EngineState) -> None:
-        self.view.state = state
-
-    @property
-    def tier(self) -> str | None:
-        return self.view.tier
-
-    @tier.setter
-    def tier(self, tier: str | None) -> None:
-        self.view.tier = tier
 
     @property
     def view(self) -> LiveEngine:

@@ -234,3 +234,27 @@ class LiveEngine:
         yield from getattr(scheduler, "kv_holding_waiting", ())
         yield from scheduler.waiting
         yield from getattr(scheduler, "skipped_waiting", ())
+
+
+class Viewed:
+    """An engine in this process, whose state and tier are those that its scheduler's view shows to policies."""
+
+    @property
+    def view(self) -> LiveEngine:
+        raise NotImplementedError
+
+    @property
+    def state(self) -> EngineState:
+        return self.view.state
+
+    @state.setter
+    def state(self, state: EngineState) -> None:
+        self.view.state = state
+
+    @property
+    def tier(self) -> str | None:
+        return self.view.tier
+
+    @tier.setter
+    def tier(self, tier: str | None) -> None:
+        self.view.tier = tier

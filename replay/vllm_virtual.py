@@ -27,7 +27,7 @@ from vllm.v1.structured_output import StructuredOutputManager
 from policies.drafting.acceptance import Acceptance
 from policies.latency import FingerprintLatency, LatencyModel
 from policies.protocols import Batcher, Speculator
-from policies.types import EngineState, Role
+from policies.types import Role
 from replay.clock import Turn, VirtualClock
 from replay.engine import Listener
 from replay.fleet import Fleet
@@ -39,7 +39,7 @@ from replay.report import DirectReport
 from replay.request import Request
 from replay.vllm_model import stand_in, write_model
 from replay.vllm_scheduler import SteeredAsyncScheduler, SteeredScheduler
-from replay.vllm_views import LiveEngine, live
+from replay.vllm_views import LiveEngine, Viewed, live
 from replay.wire import KEY, Left, Settings, settle, told
 from replay.world import Watch, World, fingerprint_of
 from traces.scenario.pools import EnginePool
@@ -64,7 +64,7 @@ class _Planned:
         return tokens
 
 
-class VirtualEngine:
+class VirtualEngine(Viewed):
     """One engine: vLLM's scheduler, and tokens out of thin air. ``step_time``: what a step lasts.
 
     ``speculative``: how drafts turn out, where there are any; every token of the longest chain takes its ``draft_time_s``.
@@ -125,22 +125,6 @@ class VirtualEngine:
     @property
     def view(self) -> LiveEngine:
         return self._scheduler.view
-
-    @property
-    def state(self) -> EngineState:
-        return self.view.state
-
-    @state.setter
-    def state(self, state: EngineState) -> None:
-        self.view.state = state
-
-    @property
-    def tier(self) -> str | None:
-        return self.view.tier
-
-    @tier.setter
-    def tier(self, tier: str | None) -> None:
-        self.view.tier = tier
 
     @property
     def empty(self) -> bool:

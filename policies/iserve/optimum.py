@@ -82,11 +82,7 @@ class _Option:
 
     def needs_no_less(self, other: _Option) -> bool:
         """Wherever this one packs, the other one does."""
-        return (
-            self.gpu == other.gpu
-            and self.needs >= other.needs
-            and all(a >= b for a, b in zip(self.needs, other.needs, strict=True))
-        )
+        return self.gpu == other.gpu and all(a >= b for a, b in zip(self.needs, other.needs, strict=True))
 
     @property
     def needs(self) -> tuple[float, ...]:

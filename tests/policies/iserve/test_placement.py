@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from policies.extrapolation import MAVERIQ_MODELS
+from policies.iserve.baselines import first_fit
 from policies.iserve.intents import Intent, ranked
 from policies.iserve.optimum import Infeasible, Wish, optimum
 from policies.iserve.placement import HYBRID, LEAST_LOADED, PACKING, Device, Full, place, place_all, place_first, taken
@@ -62,6 +63,13 @@ def test_the_next_best_configuration_is_tried_when_the_best_does_not_fit():
     assert place_first(offered, devices(0, 0)).candidate.configuration.gpus <= 2
     with pytest.raises(Full):
         place_first(offered, devices(0, free_bytes=10e9))
+
+
+def test_first_fit_takes_the_fewest_gpus_that_hold_a_model_at_16_bits():
+    placed = first_fit([candidates("llama-2-70b"), candidates("gptj-6b")], devices(*[0.0] * 4))
+    assert [len(replicas) for replicas in placed] == [1, 1]
+    assert [replicas[0].candidate.configuration.gpus for replicas in placed] == [4, 2]  # what is left of one does not hold GPT-J
+    assert {replicas[0].candidate.configuration.precision for replicas in placed} == {"fp16"}
 
 
 def test_memory_and_load_add_up():
