@@ -55,6 +55,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "qoserve": "policies.polyserve.qoserve:QoServe",
         "hygen": "policies.hygen.batcher:HyGen",
         "hygen-star": "policies.hygen.baselines:HyGenStar",
+        "conserve-like": "policies.hygen.baselines:ConServeLike",
         "sarathi-plus": "policies.hygen.baselines:SarathiPlus",
     },
     "speculator": {

@@ -1,7 +1,4 @@
-"""Cells: an objective in a setting, HyGen's budget profiled for it, and what comes of it on arrivals that the profile has not seen.
-
-The profile runs over ``PROFILE_SEEDS``, everything that is shown over ``SEEDS``.
-"""
+"""Cells: an objective in a setting, HyGen's budget profiled for it, and what comes of it on arrivals that no profile has seen."""
 
 from __future__ import annotations
 
@@ -17,8 +14,18 @@ from sim.profiling import Measure, Objective, Profile, grid, profile
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PROFILE_SEEDS = (1, 2, 3, 4)
-SEEDS = (11, 12, 13, 14)
+
+@dataclass(frozen=True)
+class Panel:
+    """Seeds that a profile runs over, and those that everything shown runs over."""
+
+    profiled: tuple[int, ...]
+    shown: tuple[int, ...]
+
+
+FEW = Panel((1, 2, 3, 4), (11, 12, 13, 14))
+MANY = Panel((*FEW.profiled, *range(21, 29)), (*FEW.shown, *range(31, 39)))
+"""For P99 TTFT: a run has some 200 online requests, so that its P99 is the second slowest of them."""
 LATENCIES: Mapping[str, str] = {
     "itl_s.mean@chat": "mean TBT",
     "itl_s.p99@chat": "P99 TBT",
@@ -26,10 +33,12 @@ LATENCIES: Mapping[str, str] = {
     "ttft_s.p99@chat": "P99 TTFT",
 }
 _TOKENS = ("throughput_tok_s", "throughput_input_tok_s")
+TAIL = "ttft_s.p99@chat"
 OFFLINE, TOTAL = "offline_tok_s", "total_tok_s"
 METRICS = (*LATENCIES, *(f"{name}@batch" for name in _TOKENS), *_TOKENS)
 
 HYGEN, STAR, PLUS, ALONE, NAIVE, PURE = "HyGen", "HyGen*", "Sarathi++", "Sarathi", "HyGen, not profiled", "Sarathi-offline"
+CONSERVE = "ConServe-like"
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Cells:
     setting: Setting
     _seen: dict[tuple[str, Sequence[int]], DataFrame] = field(default_factory=dict)
 
-    def measured(self, batcher: str, seeds: Sequence[int] = SEEDS) -> DataFrame:
+    def measured(self, batcher: str, seeds: Sequence[int] = FEW.shown) -> DataFrame:
         """``METRICS``, and offline and total tokens, prompts included, per second: a row per seed and metric."""
         import pandas as pd
 
@@ -73,10 +82,10 @@ class Cells:
             self._seen[batcher, seeds] = pd.concat([frame, *sums], ignore_index=True)
         return self._seen[batcher, seeds]
 
-    def measure(self, name: str, knob: str) -> Measure:
+    def measure(self, name: str, knob: str, seeds: Sequence[int] = FEW.profiled) -> Measure:
         def of(value: float | None) -> Mapping[str, Sequence[float]]:
             batcher = self.alone if value is None else self.setting.batcher(name, **{knob: value})
-            frame = self.measured(batcher, PROFILE_SEEDS)
+            frame = self.measured(batcher, seeds)
             return {metric: list(frame[frame["metric"] == metric].sort_values("seed")["value"]) for metric in LATENCIES}
 
         return of
@@ -88,26 +97,35 @@ class Cells:
 
     def profiled(self, objectives: Sequence[Objective]) -> Profile:
         """HyGen's budget."""
-        return profile(self.measure("hygen", "budget_s"), self.setting.budgets, objectives)
+        return profile(self.measure("hygen", "budget_s", panel(objectives).profiled), self.setting.budgets, objectives)
 
     def profiled_rate(self, objectives: Sequence[Objective]) -> Profile:
         """HyGen*'s constant rate of offline requests."""
-        return profile(self.measure("hygen-star", "rate"), self.setting.rates, objectives)
+        return profile(self.measure("hygen-star", "rate", panel(objectives).profiled), self.setting.rates, objectives)
 
-    def arm(self, policy: str, batcher: str, **told: Any) -> DataFrame:
-        """What is measured of an arm, labelled."""
-        return self.measured(batcher).assign(setting=self.setting.name, policy=policy, **told)
+    def arm(self, policy: str, batcher: str, objectives: Sequence[Objective] = (), **told: Any) -> DataFrame:
+        """What is measured of an arm, labelled; on the seeds that show the objectives."""
+        return self.measured(batcher, panel(objectives).shown).assign(setting=self.setting.name, policy=policy, **told)
+
+    def online_alone(self) -> DataFrame:
+        """What all others are held against, on all seeds."""
+        return self.measured(self.alone, MANY.shown).assign(setting=self.setting.name, policy=ALONE)
 
     def hygen(self, objectives: Sequence[Objective], **told: Any) -> DataFrame:
         """The cell of these objectives; where no budget keeps them, offline work is off."""
         found = self.profiled(objectives).value
         batcher = self.alone if found is None else self.setting.batcher("hygen", budget_s=found)
-        return self.arm(HYGEN, batcher, knob=found or 0.0, **told)
+        return self.arm(HYGEN, batcher, objectives, knob=found or 0.0, **told)
 
     def star(self, objectives: Sequence[Objective], **told: Any) -> DataFrame:
         found = self.profiled_rate(objectives).value
         batcher = self.alone if found is None else self.setting.batcher("hygen-star", rate=found)
-        return self.arm(STAR, batcher, knob=found or 0.0, **told)
+        return self.arm(STAR, batcher, objectives, knob=found or 0.0, **told)
+
+
+def panel(objectives: Sequence[Objective]) -> Panel:
+    """The seeds that these objectives take."""
+    return MANY if any(objective.metric == TAIL for objective in objectives) else FEW
 
 
 def values(frame: DataFrame, policy: str, metric: str, **where: Any) -> Any:
@@ -142,4 +160,4 @@ def share_within(frame: DataFrame, policy: str, *, surely_beyond: bool = False) 
             named.append(f"{setting}, {LATENCIES[metric]} {100 * tolerance:g} %: {ratio.text()}")
     share = sum(found) / len(found) if found else None
     note = f"{sum(found)} of {len(found)} cells" + (f"; not in {'; '.join(named)}" if named else "")
-    return Measured(share, share, share, len(SEEDS), note)
+    return Measured(share, share, share, len(FEW.shown), note)

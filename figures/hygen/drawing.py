@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from figures.hygen.cells import ALONE, HYGEN, LATENCIES, NAIVE, OFFLINE, PLUS, PURE, STAR, TOTAL, slowdown, values
+from figures.hygen.cells import ALONE, CONSERVE, HYGEN, LATENCIES, NAIVE, OFFLINE, PLUS, PURE, STAR, TOTAL, slowdown, values
 from figures.paper import series_look
 from figures.reproduction import Measured, over_seeds
 from figures.style import Theme
@@ -13,7 +13,7 @@ from figures.style import Theme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-POLICIES = (HYGEN, STAR, PLUS, NAIVE, ALONE, PURE)
+POLICIES = (HYGEN, STAR, PLUS, NAIVE, ALONE, PURE, CONSERVE)
 
 
 def look(policy: str, theme: Theme) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def draw_achieved(axes: Any, frame: DataFrame, metric: str, setting: str, polici
             percent(slowdown(frame, policy, metric, setting, objective=metric, tolerance=tolerance)) for tolerance in tolerances
         ]
         draw_points(axes, [100 * tolerance for tolerance in tolerances], found, look(policy, theme), policy)
-        if policy != PLUS:
+        if policy not in (PLUS, CONSERVE):
             highest = max([highest, *(m.hi for m in found if m.hi is not None)])
     over = [m.value for m in found if m.value is not None]
     axes.set_ylim(-3, min(max([highest, *over]) * 1.1, 3.2 * top))

@@ -9,7 +9,7 @@ import numpy as np
 
 from figures.frame import SCENARIOS, Source
 from figures.hygen import PAPER
-from figures.hygen.cells import HYGEN, OFFLINE, SEEDS, Cells, Setting, values
+from figures.hygen.cells import FEW, HYGEN, OFFLINE, Cells, Setting, values
 from figures.hygen.drawing import draw_points, look, thousands
 from figures.paper import DOUBLE_IN
 from figures.reproduction import Band, Expectation, Measured, over_seeds, ratio_over_seeds
@@ -77,9 +77,9 @@ class Order:
         for name, sharing in SHARING.items():
             batcher = PREFIXES.batcher("hygen", budget_s=BUDGET_S, sharing=sharing)
             frames.append(cells.arm(HYGEN, batcher, order=name, sharing=sharing))
-        frames += map(_over_time, SEEDS[:2] if runner.quick else SEEDS)
+        frames += map(_over_time, FEW.shown[:2] if runner.quick else FEW.shown)
         told = "Right: hygen.yaml for 150 s, the online rate at 0.4 and 1.6 times its mean in turns of 25 s, budget 25 ms."
-        runner.rest_on(told, SEEDS)
+        runner.rest_on(told, FEW.shown)
         return pd.concat(frames, ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
@@ -91,7 +91,7 @@ class Order:
         left.set_ylabel("offline (1,000 tokens/s)")
         left.set_xticks(list(SHARING.values()))
         left.set_ylim(0, None)
-        rows = frame[(frame["metric"] == "tokens_s") & (frame["seed"] == SEEDS[0])]
+        rows = frame[(frame["metric"] == "tokens_s") & (frame["seed"] == FEW.shown[0])]
         for index, tier in enumerate(("online", "offline")):
             mine = rows[rows["tier"] == tier]
             style = look((HYGEN, "HyGen*")[index], theme)

@@ -111,7 +111,7 @@ class Variants:
         frames = []
         for setting in SETTINGS[:2] if runner.quick else SETTINGS:
             cells = Cells(runner, setting)
-            frames.append(cells.arm(ALONE, cells.alone))
+            frames.append(cells.online_alone())
             for tolerance in TOLERANCES[1:] if runner.quick else TOLERANCES:
                 asked: dict[str, Any] = {"objective": METRIC, "tolerance": tolerance}
                 frames.append(cells.hygen([Objective(METRIC, tolerance)], **asked))

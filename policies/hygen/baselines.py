@@ -1,4 +1,5 @@
-"""What HyGen is compared with: the same two phases without a latency budget, and with a constant rate of offline work."""
+"""What HyGen is compared with: the same two phases without a latency budget, with a constant rate of offline work, or with the
+objective itself as the budget."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from math import inf
 
 from policies.hygen.batcher import HyGen
 from policies.hygen.predictor import FEATURES
+from policies.hygen.step import Step
 from policies.types import StepPlan, StepView
 
 _NOTHING = (0.0,) * len(FEATURES)
@@ -57,3 +59,25 @@ class HyGenStar(HyGen):
     def quota(self, now_s: float) -> int:
         due = 1 + int(self.rate * (now_s - (self._began_s or 0.0)))
         return max(0, due - self._lines.offline.picked)
+
+
+class ConServeLike(HyGen):
+    """Offline work in what an absolute objective leaves of each step, without a profile, and without limit while no one is online.
+
+    ConServe's choice of tokens. Two things of it are left out: here a running step cannot be broken off between layers when an
+    online request comes, and offline KV is preempted without a checkpoint in host memory.
+
+    Args:
+        objective_s: TPOT objective of online requests, in seconds.
+        chunk_tokens: tokens per step at most; more only where more requests decode.
+
+    Source: Qiao et al., ConServe, arXiv 2410.01228.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *, objective_s: float = 0.1, chunk_tokens: int = 512) -> None:
+        super().__init__(budget_s=objective_s, chunk_tokens=chunk_tokens, sharing=0.0, headroom=0.0, spread=0.0)
+
+    def room_s(self, step: Step) -> float:
+        return self.budget_s if step.has_online else inf

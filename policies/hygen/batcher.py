@@ -118,9 +118,9 @@ class HyGen:
         else:
             step.make_room(offline)
             if not step.preempt:
-                step.take_offline(offline, self._lines, self.budget_s, self._offline_tokens(step), self.quota(engine.now_s))
+                step.take_offline(offline, self._lines, self.room_s(step), self._offline_tokens(step), self.quota(engine.now_s))
             reason = "offline preempted for online" if step.preempt else "online first, offline within the budget"
-        plan = step.plan(online, offline, reason, self.budget_s)
+        plan = step.plan(online, offline, reason, self.room_s(step))
         ran = (request.id for request in running)
         self._watch.start(engine, ran, step.filling.seconds, step.filling.growth_s)
         return plan
@@ -129,6 +129,10 @@ class HyGen:
     def budget_s(self) -> float:
         """The latency budget as it is now."""
         return self._budget_s if self._governor is None else self._governor.budget_s
+
+    def room_s(self, step: Step) -> float:
+        """Seconds that this step may take with offline work in it."""
+        return self.budget_s
 
     def quota(self, now_s: float) -> int:
         """Offline requests that may be admitted now."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.hygen.baselines import HyGenStar, SarathiPlus
+from policies.hygen.baselines import ConServeLike, HyGenStar, SarathiPlus
 from policies.hygen.batcher import HyGen
 from policies.types import StepPlan
 from policies.views import Engine, Request
@@ -197,10 +197,17 @@ def test_where_no_online_request_is_left_nothing_keeps_offline_work_off() -> Non
     assert plan.caps is None
 
 
+class Plain:
+    """The latency of the tests' predictor."""
+
+    def seconds(self, step: Any) -> float:
+        return PREDICTOR.seconds(step.prefill_tokens, step.decode_context, step.prefill_seqs, step.decode_seqs)
+
+
 def test_without_weights_the_predictor_is_that_of_the_latency_model() -> None:
-    class Twice:
+    class Twice(Plain):
         def seconds(self, step: Any) -> float:
-            return 2 * PREDICTOR.seconds(step.prefill_tokens, step.decode_context, step.prefill_seqs, step.decode_seqs)
+            return 2 * super().seconds(step)
 
     view = engine([decodes(1)], [waits(id, 200, offline=True) for id in range(10, 20)], latency=Twice())
     assert list(HyGen(budget_s=0.025, sharing=0.0).plan(view).admit or ()) == [10, 11]
@@ -213,6 +220,15 @@ def test_sarathi_plus_fills_every_step_and_hygen_star_lets_in_at_its_rate() -> N
     assert list(star.plan(view).admit or ()) == [10]
     assert list(star.plan(engine([decodes(1)], departed=[10], now_s=0.5)).admit or ()) == []
     assert list(star.plan(engine([decodes(1)], now_s=2.5)).admit or ()) == [11, 12]
+
+
+def test_a_batcher_like_conserve_keeps_to_the_objective_only_while_someone_is_online() -> None:
+    backlog = [waits(id, 200, offline=True) for id in range(10, 20)]
+    policy = ConServeLike(objective_s=0.025, chunk_tokens=1000)
+    held_back = policy.plan(engine([decodes(1)], backlog, latency=Plain()))
+    assert 0 < len(held_back.admit or ()) < 5
+    alone = ConServeLike(objective_s=0.025, chunk_tokens=1000).plan(engine([], backlog, latency=Plain()))
+    assert len(alone.admit or ()) == 5
 
 
 @pytest.mark.parametrize(
