@@ -1,9 +1,10 @@
 """How much of a knob a deployment bears: the highest value at which online latency stays within its objectives.
 
 HyGen's SLO-aware profiler (arXiv 2501.14808, §4.3): a binary search over runs of the online trace with the offline backlog. An
-objective is a tolerance relative to the run without offline work, or an absolute limit; of several, the tightest binds. Values lie
-on a fixed geometric grid, so that searches for several objectives share their runs, which the sweep's cache keeps by content:
-scenario, traces, fingerprint, code.
+objective is a tolerance relative to the run without offline work, or an absolute limit; of several, the tightest binds. It is to
+hold on runs that the profile has not seen, so that a value is judged by what as many further runs will show. Values lie on a fixed
+geometric grid, so that searches for several objectives share their runs, which the sweep's cache keeps by content: scenario,
+traces, fingerprint, code.
 """
 
 from __future__ import annotations
@@ -40,11 +41,15 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The share of the limit that is used: geometric mean over seeds and its 95 % interval; 1 is just within."""
+    """The share of the limit that is used: geometric mean over seeds and its 95 % interval; 1 is just within.
+
+    ``foreseen``: the upper end of the interval that as many further runs will have, at most (95 %).
+    """
 
     mean: float
     lo: float
     hi: float
+    foreseen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,13 @@ def grid(low: float, high: float, ratio: float) -> tuple[float, ...]:
 
 
 def profile(measure: Measure, values: Sequence[float], objectives: Sequence[Objective]) -> Profile:
-    """The highest of ``values``, which rise, that keeps the objectives, the upper ends of their intervals included."""
+    """The highest of ``values``, which rise, that will keep the objectives on further runs, upper ends of intervals included."""
     loads: dict[float, Sequence[Load]] = {}
 
     def holds(place: int) -> bool:
         value = values[place]
         loads[value] = [load(objective, measure(value), measure(None)) for objective in objectives]
-        return all(one.hi <= 1 for one in loads[value])
+        return all(one.foreseen <= 1 for one in loads[value])
 
     place = last_held(holds, len(values))
     return Profile(None if place is None else values[place], loads)
@@ -131,10 +136,12 @@ def last_held(holds: Callable[[int], bool], number: int) -> int | None:
 
 def _over_seeds(ratios: Sequence[float]) -> Load:
     if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        return Load(math.nan, math.nan, math.inf)
+        return Load(math.nan, math.nan, math.inf, math.inf)
     logs = [math.log(ratio) for ratio in ratios]
     n, mean = len(logs), math.fsum(logs) / len(logs)
     if n == 1:
-        return Load(math.exp(mean), math.exp(mean), math.exp(mean))
+        return Load(math.exp(mean), math.exp(mean), math.exp(mean), math.exp(mean))
     half = students_t(n - 1) * math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (n - 1) / n)
-    return Load(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+    # The means of two sets of n runs differ by half × √2 at most, and the second has an interval of its own.
+    ahead = half * (math.sqrt(2) + 1)
+    return Load(*(math.exp(mean + by) for by in (0.0, -half, half, ahead)))

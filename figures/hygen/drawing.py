@@ -13,7 +13,7 @@ from figures.style import Theme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-POLICIES = (HYGEN, STAR, PLUS, NAIVE, ALONE, PURE, CONSERVE)
+POLICIES = (HYGEN, STAR, PLUS, NAIVE, CONSERVE, ALONE, PURE)
 
 
 def look(policy: str, theme: Theme) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def _wrong(error: float) -> str:
 
 def _shares(frame: DataFrame) -> Measured:
     ends = [values(frame[frame["study"] == "rate"], HYGEN, OFFLINE, rate=rate) for rate in (RATES[-1], RATES[0])]
+    if not ends[0].any():
+        return Measured(0.0, 0.0, 0.0, len(ends[0]), "no offline work in any run")
     return ratio_over_seeds(*ends)
 
 

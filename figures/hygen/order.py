@@ -9,7 +9,7 @@ import numpy as np
 
 from figures.frame import SCENARIOS, Source
 from figures.hygen import PAPER
-from figures.hygen.cells import FEW, HYGEN, OFFLINE, Cells, Setting, values
+from figures.hygen.cells import FEW, HYGEN, MANY, OFFLINE, Cells, Setting, values
 from figures.hygen.drawing import draw_points, look, thousands
 from figures.paper import DOUBLE_IN
 from figures.reproduction import Band, Expectation, Measured, over_seeds, ratio_over_seeds
@@ -76,7 +76,8 @@ class Order:
         frames = []
         for name, sharing in SHARING.items():
             batcher = PREFIXES.batcher("hygen", budget_s=BUDGET_S, sharing=sharing)
-            frames.append(cells.arm(HYGEN, batcher, order=name, sharing=sharing))
+            shown = cells.measured(batcher, MANY.shown)
+            frames.append(shown.assign(setting=PREFIXES.name, policy=HYGEN, order=name, sharing=sharing))
         frames += map(_over_time, FEW.shown[:2] if runner.quick else FEW.shown)
         told = "Right: hygen.yaml for 150 s, the online rate at 0.4 and 1.6 times its mean in turns of 25 s, budget 25 ms."
         runner.rest_on(told, FEW.shown)

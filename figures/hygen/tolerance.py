@@ -155,7 +155,7 @@ class Tolerances:
         panels[0][0].set_ylabel("slower than online alone (%)")
         panels[1][0].set_ylabel("offline (1,000 tokens/s)")
         handles, labels = panels[0][0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="upper center", ncols=4, frameon=False, fontsize=7.5, bbox_to_anchor=(0.53, 1.0))
+        canvas.legend(handles, labels, loc="upper center", ncols=5, frameon=False, fontsize=7.5, bbox_to_anchor=(0.53, 1.0))
 
 
 def _drawn(frame: DataFrame) -> set[tuple[str, str]]:
