@@ -74,7 +74,8 @@ class Variants:
     size = (DOUBLE_IN, 3.7)
     caption = (
         "As in hygen-tolerance, for mean TBT alone. News articles: lengths like those of CNN/DailyMail, log-normal, mean 1,000 and "
-        "80 tokens. Runs of 80 s, of 300 s for Mooncake's few long requests. An L40S stands for the paper's A5000, Qwen2.5-32B for its Yi-34B."
+        "80 tokens. Runs of 80 s, of 300 s for Mooncake's few long requests. An L40S stands for the paper's A5000, Qwen2.5-32B for "
+        "its Yi-34B."
     )
 
     @property
