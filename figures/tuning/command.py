@@ -20,6 +20,7 @@ from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import UNMEASURED, BlackBox, Real, Simulated
 from policies.scoot.space import Config, Space
 from traces.errors import InputError
+from traces.fingerprints import read_fingerprint
 from traces.hashes import hash_config
 from traces.scenario import Scenario, load_scenario
 
@@ -49,6 +50,7 @@ class Options:
     limit_s: float = 1800.0
     retests: int = 3
     carry: int = 6
+    fingerprint: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def tune(options: Options, watch: Callable[[int, float | None], None] | None = N
     loaded, objectives = load_scenario(options.scenario, options.sets), parse_objectives(options.objective)
     _check(options, loaded)
     sets = tuple(options.sets)
-    simulated, real = Simulated(options.scenario, objectives, sets), Real(options.scenario, objectives, sets, options.limit_s)
+    measured = None if options.fingerprint is None else read_fingerprint(options.fingerprint)
+    simulated = Simulated(options.scenario, objectives, sets, measured)
+    real = Real(options.scenario, objectives, sets, options.limit_s)
     box: BlackBox = real if options.world == "replay" else simulated
     on_cpu = options.world != "sim" and _real_on_cpu(loaded)
     space = space_of(loaded, also=options.also, bounds=options.bounds, on_cpu=on_cpu)
@@ -92,7 +96,8 @@ def tune(options: Options, watch: Callable[[int, float | None], None] | None = N
             "objective": options.objective,
             "knobs": [repr(knob) for knob in space.knobs],
             "canary": options.canary,
-        },
+        }
+        | ({} if measured is None else {"fingerprint": measured.name}),
     )
 
     def told(trial: Trial) -> None:

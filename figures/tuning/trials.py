@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from figures.tuning.knobs import overrides
 from figures.tuning.objectives import Objective
+from policies.fingerprint import Fingerprint
 from policies.scoot.space import Config
 from traces.errors import InputError
 from traces.scenario import Scenario, load_scenario
@@ -78,12 +79,14 @@ def measured(summary: Mapping[str, Any], objectives: Sequence[Objective]) -> Out
 class Simulated:
     """The simulator: fresh traffic and step-time noise for every seed, and engines that do not live (``sim.overcommit``).
 
-    A start-up that vLLM refuses is what the scenario's own rules refuse.
+    A start-up that vLLM refuses is what the scenario's own rules refuse. ``fingerprint``: of every pool's engines, in place of the
+    library's; such as one measured on the engines that ``Real`` starts.
     """
 
     scenario: Path
     objectives: Sequence[Objective]
     sets: tuple[str, ...] = ()
+    fingerprint: Fingerprint | None = None
 
     def __call__(self, config: Config, seed: int) -> Outcome:
         from sim import overcommit
@@ -96,7 +99,7 @@ class Simulated:
         if why := overcommit.fault(loaded):
             return Outcome(failure=why)
         try:
-            record = simulate(loaded)
+            record = simulate(loaded, fingerprints=None if self.fingerprint is None else [self.fingerprint] * len(loaded.pools))
         except InputError as error:
             return Outcome(failure=f"not simulated: {error.faults[0]}")
         return measured(summarise(record).to_json(), self.objectives)

@@ -25,6 +25,7 @@ from figures.verbs.options import FILE, Quantity, console, guarded
 @click.option("--parallel", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--retests", type=click.IntRange(min=1), default=3, show_default=True, help="Of the best, under fresh traffic.")
 @click.option("--carry", type=click.IntRange(min=2), default=6, show_default=True, help="Candidates of sim-first for real engines.")
+@click.option("--fingerprint", type=FILE, help="Of the engines, in place of the library's: what `fingerprint measure` wrote.")
 @click.option("--limit", type=Quantity("time", "parse_duration"), default="30min", show_default=True, help="For a real trial.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field of the scenario.")
 @click.option("--seed", type=int, help="Of suggestions and traffic.  [default: the scenario's]")
@@ -34,7 +35,8 @@ from figures.verbs.options import FILE, Quantity, console, guarded
 @guarded
 def tune(
     scenario: Path, world: str, objective: str, trials: int, sampler: str, bounds: tuple[str, ...], also: tuple[str, ...],
-    canary: float | None, storage: Path | None, warm_start: tuple[Path, ...], parallel: int, retests: int, carry: int, limit: float,
+    canary: float | None, storage: Path | None, warm_start: tuple[Path, ...], parallel: int, retests: int, carry: int,
+    fingerprint: Path | None, limit: float,
     sets: tuple[str, ...], seed: int | None, out: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Tune SCENARIO's engine knobs; exit code 1 unless the best one, tested again, beats the default.
@@ -52,7 +54,7 @@ def tune(
 
     asked = Options(
         scenario, world, objective, trials, sampler, seed, parallel, storage, bounds, also, canary, warm_start, sets, limit,
-        retests, carry,
+        retests, carry, fingerprint,
     )  # fmt: skip
     with TrialProgress(trials, parse_objectives(objective)[0].maximise, enabled=not quiet) as progress:
         answer = study(asked, progress.watch)

@@ -19,6 +19,7 @@ from figures.tuning.study import Plan, Tuning
 from figures.tuning.trials import Outcome, Simulated, measured
 from policies.scoot.space import Config
 from traces.errors import InputError
+from traces.fingerprints import load_fingerprint
 from traces.scenario import load_scenario
 
 TEXT = """
@@ -59,6 +60,16 @@ def test_the_simulated_world_tells_values_and_crashes_of_the_same_seed_alike(pat
     assert box(greedy, 1).failure.startswith("out of memory")
     refused = {**space.default, "enable_chunked_prefill": False, "max_num_batched_tokens": 512}
     assert box(refused, 1).failure.startswith("start-up refused")
+
+
+def test_engines_may_have_a_fingerprint_that_was_measured_on_them(path: Path) -> None:
+    slow = load_fingerprint("llama-3.1-8b", "a100", 1, "bf16")
+    config = space_of(load_scenario(path)).default
+    objectives = parse_objectives("tpot")
+    quick, measured_slow = (Simulated(path, objectives, (), fingerprint)(config, 1) for fingerprint in (None, slow))
+    assert quick.values is not None
+    assert measured_slow.values is not None
+    assert measured_slow.values != quick.values
 
 
 def test_latencies_of_a_run_that_left_requests_behind_are_a_time_out_and_throughput_is_not() -> None:
