@@ -4,8 +4,8 @@
     python -m benchmarks.coverage queue --runs 1000   one of: queue, fleet
 
 Every run goes the whole way: scenario, simulator, record, summary. "Open": one end is not known, and counts as holding the truth.
-"Marked": the summary notes that the figure is not to be trusted; what is covered of the others is told beside it. Differences
-between arms are `benchmarks.pairing`'s. Queues are known by theory, fleets by four long runs, whose spread tells how well.
+"Marked": the summary notes that the figure is not to be trusted. What is covered of those that are neither is told apart.
+Queues are known by theory, fleets by four long runs, whose spread tells how well. Differences of arms: `benchmarks.pairing`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.stats import binomtest
 
 from benchmarks.fleets import FLEETS, UNSEEN, Fleet, chosen, each, loaded
 from sim.run import simulate
@@ -149,22 +150,37 @@ def covers(estimate: Estimate, truth: float) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of the intervals of one metric. ``share``: that hold the truth; ``trusted``: the same of those without a note, if any."""
+    """Of the intervals of one metric.
 
-    share: float
+    ``hits``: how many of ``runs`` hold the truth; ``sound_hits``, ``sound``: the same of closed intervals without a note.
+    """
+
+    hits: int
     runs: int
     open: float
     marked: float
-    trusted: float | None
+    sound_hits: int
+    sound: int
+
+    @property
+    def share(self) -> float:
+        """Of intervals that hold the truth."""
+        return self.hits / self.runs
 
     @property
     def cells(self) -> list[str]:
-        """For a table."""
-        trusted = "–" if self.trusted is None else f"{self.trusted:.1%}"
-        return [f"{self.share:.1%}", f"{self.open:.0%}", f"{self.marked:.0%}", trusted, f"{self.runs}"]
+        """For a table, with 95 % intervals of the shares (Wilson)."""
+        return [_share(self.hits, self.runs), f"{self.open:.0%}", f"{self.marked:.0%}", _share(self.sound_hits, self.sound)]
 
 
-COVERAGE_COLUMNS = ("covered", "open", "marked", "covered, not marked", "runs")
+COVERAGE_COLUMNS = ("covered", "open", "marked", "covered, of those neither")
+
+
+def _share(hits: int, runs: int) -> str:
+    if not runs:
+        return "–"
+    within = binomtest(hits, runs).proportion_ci(method="wilson")
+    return f"{hits / runs:.1%} ({100 * within.low:.1f}–{100 * within.high:.1f}) of {runs}"
 
 
 def coverage(summaries: Sequence[Mapping[str, Estimate]], truth: Mapping[str, float]) -> dict[str, Coverage]:
@@ -173,14 +189,15 @@ def coverage(summaries: Sequence[Mapping[str, Estimate]], truth: Mapping[str, fl
     for metric, value in truth.items():
         known = [(s[metric], hit) for s in summaries if (hit := covers(s[metric], value)) is not None]
         if known:
-            hits = [hit for _, hit in known]
-            trusted = [hit for e, hit in known if not e.note]
+            closed = [e.lo is not None and e.hi is not None for e, _ in known]
+            sound = [hit for (e, hit), both in zip(known, closed, strict=True) if both and not e.note]
             found[metric] = Coverage(
-                share=float(np.mean(hits)),
+                hits=sum(hit for _, hit in known),
                 runs=len(known),
-                open=float(np.mean([e.lo is None or e.hi is None for e, _ in known])),
-                marked=1 - len(trusted) / len(known),
-                trusted=float(np.mean(trusted)) if trusted else None,
+                open=1 - sum(closed) / len(known),
+                marked=sum(bool(e.note) for e, _ in known) / len(known),
+                sound_hits=sum(sound),
+                sound=len(sound),
             )
     return found
 

@@ -25,6 +25,7 @@ duration: {duration!r}s
 drain: 60s
 warmup: {fleet.warmup_s!r}s
 """
+_CAPACITY_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,21 @@ class Fleet:
         return loaded(self.text, seed, *sets)
 
     def capacity_per_s(self) -> float:
-        """Requests per second that it serves when far more are offered, over seven windows after a start of three."""
-        flood = {"workload.load.rate": f"{4 * self.rate_per_s!r}/s", "duration": f"{10 * self.window_s!r}s"}
-        flood |= {"warmup": f"{3 * self.window_s!r}s", "drain": "1s", "sim.steps": "off"}
-        served = summarise(self.run(0, *(f"{key}={value}" for key, value in flood.items()))).metrics["throughput_req_s"]
-        return float(served.value or 0.0)
+        """Requests per second that it sustains: served over seven windows after a start of three, when a tenth more is offered.
+
+        A flood says where to begin, but overstates it where engines' queues differ: those that drew light requests finish more of
+        them. One run's requests may be light as a whole, too: hence the mean of several.
+        """
+        served = self._served_per_s(4 * self.rate_per_s, runs=1)
+        while (again := self._served_per_s(1.1 * served, _CAPACITY_RUNS)) < 0.98 * served:
+            served = again
+        return again
+
+    def _served_per_s(self, rate_per_s: float, runs: int) -> float:
+        times = {"duration": 10, "warmup": 3}
+        sets = [f"workload.load.rate={rate_per_s!r}/s", *(f"{key}={n * self.window_s!r}s" for key, n in times.items())]
+        found = [summarise(self.run(seed, *sets, "drain=1s", "sim.steps=off")) for seed in range(runs)]
+        return sum(float(one.metrics["throughput_req_s"].value or 0.0) for one in found) / runs
 
 
 TIERS = (
@@ -137,12 +148,23 @@ UNSEEN = {
         "truncate: true, slo: {ttft: 2s, tpot: 50ms}",
         6.0,
         window_s=200.0,
+        warmup_s=250.0,  # until prefix caches are full: nine in ten requests that go on from another come less than that after it
         gpus="{gpu: h200, gpus: 4}",
         engine="{max_model_len: 65536}",
         router="lmetric",
     ),
+    "summaries of papers": Fleet(
+        "arxiv-summarization",
+        "slo: {ttft: 3s, tpot: 80ms}",
+        9.0,
+        window_s=200.0,
+        warmup_s=100.0,  # until the longest answers, which take a minute, are as many as they will be
+        gpus="{gpu: a100, gpus: 4, tensor_parallel: 2}",
+        router="power-of-two",
+        batcher="sarathi",
+    ),
 }
-"""Fleets that no rule was tuned on."""
+"""Fleets that no rule was tuned on. What crowds tell was given another rule after "shared prefixes" had been looked at."""
 
 
 def loaded(text: str, seed: int, *sets: str) -> Scenario:

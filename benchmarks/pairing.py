@@ -36,7 +36,7 @@ from traces.paired import ENOUGH_SEEDS, Contrast, pool
 METRICS = ("attainment", "goodput_req_s", "ttft_s.p50", "ttft_s.p99", "tpot_s.p50", "tpot_s.p99")
 FLEET = replace(CHAT, gpus="{gpu: h200, gpus: 4}", window_s=60.0, rate_per_s=70.0)
 SUSTAINED_PER_S = 100.0
-"""By four engines (``FLEET.capacity_per_s``: 101/s); the loads are fractions of it."""
+"""By four engines (``FLEET.capacity_per_s``: 103/s); the loads are fractions of it."""
 ROUTER, BATCHER = "policy.router", "policy.batcher"
 Comparison = tuple[float, str, str]
 """Load, and the override that makes each arm."""

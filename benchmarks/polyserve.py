@@ -35,13 +35,16 @@ class Timed(PolyServe):
 
 
 def scenario(engines: int, rate: float, minutes: float) -> Scenario:
-    """The fleet and its load; four engines are up at the start."""
+    """The fleet and its load; an engine of each tier is up at the start."""
     mix = [{"share": share, "tier": f"{ms}ms", "slo": {"ttft": "500ms", "tpot": f"{ms}ms"}} for share, ms in TIERS]
     return Scenario.model_validate(
         {
             "name": "polyserve",
             "model": "llama-3.1-8b",
-            "fleet": {"gpu": "h200", "gpus": engines, "parked": engines - 4, "start_up": "0s"},
+            "fleet": [
+                *({"name": f"first-{ms}ms", "gpu": "h200", "gpus": 1, "tier": f"{ms}ms", "start_up": "0s"} for _, ms in TIERS),
+                {"name": "pool", "gpu": "h200", "gpus": engines - 4, "parked": engines - 4, "start_up": "0s"},
+            ],
             "engine": {"enable_prefix_caching": False},
             "workload": [{"name": "chat", "trace": "azure-2023-conv", "arrivals": "poisson", "rate": rate, "slo_mix": mix}],
             "policy": {"router": "benchmarks.polyserve:Timed", "scaler": "polyserve", "batcher": "polyserve"},

@@ -47,7 +47,7 @@ class Error:
     """Of the simulator in one metric. All but ``real`` and ``sim`` are relative to ``real``, or points for a share.
 
     ``group``: the tier that it is taken over, or "all" where there is one. ``lo``, ``hi``: 95 % interval of ``error``. ``spread``:
-    between the first two real runs. ``allowed``: ``None`` = nothing was promised.
+    between the highest and the lowest of the real runs. ``allowed``: ``None`` = nothing was promised.
     """
 
     group: str
@@ -205,20 +205,19 @@ def through_front_end(record: Record, seconds: float) -> Record:
 
 
 def errors(real: Sequence[Record], simulated: Record, bounds: dict[str, float]) -> Iterator[Error]:
-    """The simulator against the mean of the real runs; the first two of these for the spread; by tier if there are several.
+    """The simulator against the mean of the real runs, and how far these are apart; by tier if there are several.
 
     An interval is the mean of those of the paired comparisons with each real run.
     """
     held = [compare([record], [simulated]) for record in real]
-    spreads = compare([real[0]], [real[1]]) if len(real) > 1 else None
     for group, metric in product(held[0].groups()[1:] or [ALL], METRICS):
         found = [one for each in held if (one := each.get(metric, group)) is not None]
-        truth = float(np.mean([one.a for one in found])) if found else float("nan")
+        seen = [one.a for one in found]
+        truth = float(np.mean(seen)) if seen else float("nan")
         if not np.isfinite(truth):
             continue
         unit = 1.0 if metric in _POINTS else abs(truth) or float("nan")
-        other = None if spreads is None else spreads.get(metric, group)
-        spread = None if other is None else abs(other.difference) / unit
+        spread = (max(seen) - min(seen)) / unit if len(seen) > 1 else None
         allowed = bounds.get(metric)
         if allowed is not None and spread is not None:
             allowed = max(allowed, 2 * spread)
@@ -251,7 +250,7 @@ def uncovered(scenario: Scenario, real: Sequence[Record], simulated: Record, *, 
         yield "routing: there is one engine"
     if scenario.declared_pools[0].tensor_parallel == 1:
         yield "tensor parallelism: each engine has one GPU"
-    if (size := (scenario.replay or Replay()).shape) != "full":
+    if (size := (scenario.replay or Replay()).size_of(scenario.model)) != "full":
         yield f"the model: its engines ran a {size} stand-in with random weights, so the fingerprint is the stand-in's"
     yield "stalls of the machine: the probe leaves out steps that take 5 times as long as expected, and the simulator has none"
     yield "the front end under load: HTTP and processes are a constant in the simulator"

@@ -45,6 +45,20 @@ def print_policy(card: PolicyCard, as_json: bool) -> None:
         console.print(f"\nSource: {card.source}", highlight=False)
 
 
+def print_gallery(as_json: bool) -> None:
+    """The gallery's scenarios, by topic, each with the question that it answers."""
+    from traces import gallery
+
+    if as_json:
+        listing = [gallery.example(name) for name in gallery.names()]
+        print(json.dumps([{"name": e.name, "topic": e.topic, "question": e.question} for e in listing], ensure_ascii=False))
+        return
+    console = Console()
+    for topic, names in gallery.TOPICS.items():
+        _section(console, topic, [(name, gallery.example(name).question) for name in names])
+    console.print("\ntwinserve config init NAME writes one, with comments, to NAME.yaml.", style="dim")
+
+
 def print_traces(as_json: bool) -> None:
     """Built-in workloads, public traces and readable formats."""
     from traces.builtin import BUILTIN

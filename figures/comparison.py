@@ -23,7 +23,7 @@ _PLAIN_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """A metric as it is spoken of. ``more``, ``less``: what B is where the difference is positive, negative."""
 
     metric: str
@@ -35,19 +35,19 @@ class _Row:
 
 
 _LATENCIES = tuple(
-    _Row(f"{key}.{statistic}", f"{label} {statistic}", "s", "longer", "shorter", False)
+    Row(f"{key}.{statistic}", f"{label} {statistic}", "s", "longer", "shorter", False)
     for label, key in (("TTFT", "ttft_s"), ("TPOT", "tpot_s"), ("E2E", "e2e_s"))
     for statistic in ("mean", "p50", "p99")
 )
-_ROWS = (
-    _Row("attainment", "attainment", "%", "more", "less", True),
-    _Row("goodput_req_s", "goodput", "req/s", "more", "less", True),
-    _Row("throughput_tok_s", "throughput", "tok/s", "more", "less", True),
-    _Row("usd_per_mtok", "cost", "$/Mtok", "dearer", "cheaper", False),
+ROWS = (
+    Row("attainment", "attainment", "%", "more", "less", True),
+    Row("goodput_req_s", "goodput", "req/s", "more", "less", True),
+    Row("throughput_tok_s", "throughput", "tok/s", "more", "less", True),
+    Row("usd_per_mtok", "cost", "$/Mtok", "dearer", "cheaper", False),
     *_LATENCIES,
 )
 _SPOKEN = ("attainment", "goodput_req_s", "ttft_s.p99", "tpot_s.p99", "usd_per_mtok")
-_BY_METRIC = {row.metric: row for row in _ROWS}
+_BY_METRIC = {row.metric: row for row in ROWS}
 
 
 def verdict(comparison: Comparison) -> str:
@@ -75,7 +75,7 @@ def words(d: Difference, names: tuple[str, str]) -> str:
         return f"{row.label}: the same"
     if d.finding is Finding.NOT_SHOWN:
         return f"{row.label}: no difference shown"
-    scale, unit = _scale(row, [d])
+    scale, unit = scale_of(row, [d])
     amount = _amount(d, scale)
     direction = row.more if d.difference > 0 else row.less
     if row.metric == "attainment":
@@ -103,7 +103,7 @@ def print_comparison(found: Experiment, console: Console) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=_PLAIN_WIDTH)
     comparison, notes = found.comparison, Footnotes()
-    lines = [Text(verdict(comparison), "bold"), Text(_what_ran(comparison), "dim")]
+    lines = [Text(verdict(comparison), "bold"), Text(_arms(comparison), "dim")]
     for group in comparison.groups():
         lines += [Text(""), *_table(comparison, group, notes)]
     lines += [Text(f"{raised(letter(i))} {note}", "dim") for i, note in enumerate(notes.notes)]
@@ -117,11 +117,16 @@ def print_comparison(found: Experiment, console: Console) -> None:
         console.print(line, markup=False, highlight=False, overflow="fold")
 
 
-def _what_ran(comparison: Comparison) -> str:
+def _arms(comparison: Comparison) -> str:
     a, b = comparison.names
+    return " · ".join([f"A = {a}", f"B = {b}", what_ran(comparison)])
+
+
+def what_ran(comparison: Comparison) -> str:
+    """Under which seeds, and what the pairing was worth."""
     seeds = comparison.seeds
     span = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds, {seeds[0]}–{seeds[-1]}"
-    parts = [f"A = {a}", f"B = {b}", f"the same requests and noise in both ({span})"]
+    parts = [f"the same requests and noise in both ({span})"]
     headline = comparison.get(HEADLINE[1]) or comparison.get("ttft_s.mean")
     if headline is not None and headline.gain is not None:
         gain = f"{headline.gain:.0f}" if headline.gain >= 9.5 else f"{headline.gain:.1f}"
@@ -132,20 +137,31 @@ def _what_ran(comparison: Comparison) -> str:
 def _table(comparison: Comparison, group: str, notes: Footnotes) -> Iterator[Text]:
     title = "all requests" if group == ALL else f"tier {group}"
     yield Text(f"{title:20}{'A':>9}  {'B':>9}  {'B − A':>9}  {'95 % interval':17} verdict", "bold")
-    for row in _ROWS:
-        d = comparison.get(row.metric, group)
-        if d is None:
-            continue
-        scale, unit = _scale(row, [d])
-        interval = f"{scale.number(d.lo, d.lo, d.hi)} … {scale.number(d.hi, d.lo, d.hi)}" if known(d.lo) and d.lo != d.hi else ""
-        a, b = (max(scale.number(value, d.lo, d.hi), scale.number(value), key=len) for value in (d.a, d.b))
-        difference = scale.number(d.difference, d.lo, d.hi) if d.finding is not Finding.SAME else "0"
+    for row, d in rows_of(comparison, group):
+        unit, a, b, difference, interval = figures_of(row, d)
         mark = notes.mark(d.note)
         text = f"{row.label:13}{unit:7}{a:>9}  {b:>9}  {difference:>9}  {interval:17} "
-        yield Text.assemble(text, _judged(d, row), raised(mark))
+        yield Text.assemble(text, judged(d, row), raised(mark))
 
 
-def _judged(d: Difference, row: _Row) -> tuple[str, str]:
+def rows_of(comparison: Comparison, group: str) -> Iterator[tuple[Row, Difference]]:
+    """What a table shows of a group: each metric that both arms have, with its difference."""
+    for row in ROWS:
+        if (d := comparison.get(row.metric, group)) is not None:
+            yield row, d
+
+
+def figures_of(row: Row, d: Difference) -> tuple[str, str, str, str, str]:
+    """Unit, A, B, B − A and its interval as texts."""
+    scale, unit = scale_of(row, [d])
+    interval = f"{scale.number(d.lo, d.lo, d.hi)} … {scale.number(d.hi, d.lo, d.hi)}" if known(d.lo) and d.lo != d.hi else ""
+    a, b = (max(scale.number(value, d.lo, d.hi), scale.number(value), key=len) for value in (d.a, d.b))
+    difference = scale.number(d.difference, d.lo, d.hi) if d.finding is not Finding.SAME else "0"
+    return unit, a, b, difference, interval
+
+
+def judged(d: Difference, row: Row) -> tuple[str, str]:
+    """The verdict on one difference, and its style on a terminal."""
     better = (d.difference > 0) == row.more_is_better
     match d.finding:
         case Finding.SHOWN:
@@ -160,7 +176,8 @@ def _judged(d: Difference, row: _Row) -> tuple[str, str]:
             return "unknown", "dim"
 
 
-def _scale(row: _Row, differences: Sequence[Difference]) -> tuple[Scale, str]:
+def scale_of(row: Row, differences: Sequence[Difference]) -> tuple[Scale, str]:
+    """The scale that suits these figures, and its unit."""
     if row.unit == "s":
         scale = seconds_scale([value for d in differences for value in (d.a, d.b)])
         return scale, scale.unit
@@ -187,15 +204,22 @@ def _apart(comparison: Comparison, found: Sequence[Divergence]) -> Iterator[Text
         return
     yield Text.assemble(("Routing: ", "bold"), f"{share(comparison.apart_share)} of requests went to another engine.")
     for i, one in enumerate(found):
-        which = "The first" if i == 0 else "The first that was no tie" if found[0].tie else "Then"
-        which += ", a tie" if one.tie else ""
-        yield Text(f"{which}: request {one.request} ({one.tier}, {count(one.prompt_tokens)} prompt tokens) at {one.a.now_s:.3f} s")
+        yield Text(introduced(found, i))
         for name, choice in zip("AB", (one.a, one.b), strict=True):
-            yield Text(f"  {name} {_chose(choice)}")
+            yield Text(f"  {name} {chose(choice)}")
         yield from _loads(one)
 
 
-def _chose(choice: Choice) -> str:
+def introduced(found: Sequence[Divergence], i: int) -> str:
+    """Which of the diverging decisions this is, and on what request."""
+    one = found[i]
+    which = "The first" if i == 0 else "The first that was no tie" if found[0].tie else "Then"
+    which += ", a tie" if one.tie else ""
+    return f"{which}: request {one.request} ({one.tier}, {count(one.prompt_tokens)} prompt tokens) at {one.a.now_s:.3f} s"
+
+
+def chose(choice: Choice) -> str:
+    """What an arm did with it, and why."""
     return {"Assign": f"→ {choice.engine}", "Hold": "holds it", "Shed": "sheds it"}.get(
         choice.kind, choice.kind
     ) + f": {choice.reason}"

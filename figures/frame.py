@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from figures import reproduction
 from figures.paper import PRINT_DPI, paper_rc
+from figures.recorded import Recorded
 from figures.reproduction import Expectation, Row
 from figures.runner import Noting, Runner
 from figures.style import LIGHT, Theme
@@ -87,14 +88,16 @@ class Produced:
         }
 
 
-def produce(figure: Figure, runner: Runner, folder: Path, theme: Theme = LIGHT) -> Produced:
+def produce(figure: Figure, runner: Runner, folder: Path, theme: Theme = LIGHT, traces: Path | None = None) -> Produced:
     """Run, draw and write a figure; the files are replaced together, once all of them are complete.
+
+    ``traces``: a folder with recorded traces, for ``figures.recorded``.
 
     Raises:
         InputError: the folder cannot be written, or a run of the figure fails.
     """
     noting = Noting(runner)
-    frame = figure.data(noting)
+    frame = figure.data(Recorded(noting, traces) if traces is not None else noting)
     rows = [expectation.row(frame) for expectation in figure.expected]
     facts = provenance(noting, quick=runner.quick)
     caption = f"{figure.title}. {figure.caption} {facts['sentence']}"
@@ -239,11 +242,16 @@ def _list(seeds: Sequence[int]) -> str:
     return f"{seeds[0]}–{seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
+def command(name: str, *, quick: bool) -> str:
+    """What makes the figure."""
+    return f"twinserve figures {name}" + (" --quick" if quick else "")
+
+
 def _page(figure: Figure, caption: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
-    command = f"twinserve figures {figure.name}" + (" --quick" if facts["quick"] else "")
+    made_by = command(figure.name, quick=facts["quick"])
     table = reproduction.markdown(rows) if rows else "Nothing is expected of this figure."
     return (
         f"# {figure.title}\n\n![{figure.title}]({figure.name}.png)\n\n{caption}\n\n"
-        f"Source: {figure.source}. Data: [{figure.name}.csv]({figure.name}.csv). Made by `{command}` (code {facts['code']}).\n\n"
+        f"Source: {figure.source}. Data: [{figure.name}.csv]({figure.name}.csv). Made by `{made_by}` (code {facts['code']}).\n\n"
         f"## Reproduction\n\n{table}\n"
     )

@@ -92,7 +92,8 @@ def what_ran(record: Record) -> str:
         gpus[row["gpu"]] = gpus.get(row["gpu"], 0) + row["gpus"]
     manifest = record.manifest
     parts = [where_it_ran(manifest)]
-    parts += [f"{number} × {kind}" for kind, number in gpus.items()]
+    limit = manifest["scenario"].get("inventory", {})
+    parts += [f"{limit.get(kind, number)} × {kind}" for kind, number in gpus.items()]
     parts += list(dict.fromkeys(row["model"] for row in engines.values()))
     parts += [f"{point} {policy['name']}" for point, policy in sorted(manifest.get("policies", {}).items(), reverse=True)]
     return " · ".join([*parts, f"seed {manifest['seed']}"])
@@ -105,7 +106,8 @@ def where_it_ran(manifest: Mapping[str, Any]) -> str:
     mode, choice = manifest.get("mode"), manifest["scenario"].get("replay", {})
     if mode == "virtual":
         return "vLLM's scheduler in virtual time"
-    size = choice.get("shape", "full")
+    sizes = choice.get("shape", "full")
+    size = " or ".join(sorted({*sizes.values()})) if isinstance(sizes, dict) else sizes
     stand_ins = {"a CPU": manifest.get("device") == "cpu", f"a {size} model": size != "full"}
     found = [name for name, holds in stand_ins.items() if holds]
     if mode == "attached" or not found:

@@ -65,7 +65,7 @@ class RunView:
         axis = linear_axis(0.0, self.end_s * scale.factor, lambda v: f"{v:g}", round_up=False)
         ticks = [(place / scale.factor, label) for place, label in axis.ticks]
         ticks[-1] = (ticks[-1][0], f"{ticks[-1][1]} {scale.unit}")
-        return Axis(0.0, self.end_s, tuple(ticks))
+        return Axis(0.0, self.end_s, tuple(ticks), kind="clock")
 
     def outside_window(self) -> list[Shade]:
         """The stretches of the run that are not measured."""
@@ -124,12 +124,12 @@ def latency_axis(values: Floats, limits: Sequence[float]) -> Axis:
     high = max(float(high), *limits, 1e-9) * 1.02
     low = max(min(float(low), *limits, high), high * 1e-6)
     if high / low > 12:
-        return log_axis(low, high, limit)
+        return log_axis(low, high, limit, kind="seconds")
     scale = seconds_scale([high])
     axis = linear_axis(0.0, high * scale.factor, lambda v: f"{v:g}", round_up=False)
     ticks = [(place / scale.factor, label) for place, label in axis.ticks]
     ticks[-1] = (ticks[-1][0], f"{ticks[-1][1]} {scale.unit}")
-    return Axis(0.0, high, tuple(ticks))
+    return Axis(0.0, high, tuple(ticks), kind="seconds")
 
 
 def time_panels(view: RunView) -> list[Panel]:
@@ -198,7 +198,7 @@ def _kv_panel(view: RunView) -> Panel:
     marks.append(Line(view.edges, mean, "ink", "mean", step=True))
     top = float(most.max(initial=0.0))
     if told_of_capacity:
-        axis = share_axis() if top > _LOW_USE else linear_axis(0.0, top, lambda v: f"{100 * v:.3g} %", ticks=4)
+        axis = share_axis() if top > _LOW_USE else linear_axis(0.0, top, lambda v: f"{100 * v:.3g} %", ticks=4, kind="share")
         peak = share(float((used.kv_peak / sizes).max()))
         told = f"KV memory in use: {share(float(mean.mean()))} of capacity on average, {peak} at most."
     else:

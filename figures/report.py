@@ -1,17 +1,15 @@
-"""report.html: one run on one self-contained page, verdict first. No script, no font, no picture from elsewhere."""
+"""report.html: one run on one self-contained page, verdict first."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from figures.fleetview import fleet_panels, pool_rows
 from figures.headline import TARGET, delivers, verdict, what_ran
+from figures.pages import page as pages
+from figures.pages.page import write_page
 from figures.panels import RunView, latency_panels, time_panels
-from figures.style import DARK, FONT, LIGHT, MONOSPACE, css_tones, css_variables
 from figures.tables import (
     Footnotes,
     attainment_rows,
@@ -24,8 +22,8 @@ from figures.tables import (
     tier_columns,
     tier_groups,
 )
+from figures.timeline import FILE as TIMELINE
 from figures.units import PLAIN, UNKNOWN, Scale, count_scale, seconds_scale
-from traces.errors import InputError
 from traces.metrics import Summary, summarise
 from traces.record import Record
 
@@ -33,39 +31,33 @@ from traces.record import Record
 def write_report(record: Record, path: str | Path, summary: Summary | None = None) -> None:
     """Write the report of ``record`` to ``path``, whole or not at all. ``summary``: as made by ``summarise``, if at hand.
 
+    A timeline that lies beside the page is linked to.
+
     Raises:
         InputError: ``path`` cannot be written.
     """
-    target = Path(path)
-    html = render(record, summarise(record) if summary is None else summary)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}; choose another place for the report") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    beside = (Path(path).parent / TIMELINE).is_file()
+    write_page(render(record, summarise(record) if summary is None else summary, timeline=beside), path)
 
 
-def render(record: Record, summary: Summary) -> str:
-    """The page as text. The same record and summary give the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def render(record: Record, summary: Summary, *, timeline: bool = False) -> str:
+    """The page as text. The same record and summary give the same text. ``timeline``: one lies beside the page."""
     view = RunView(record)
     groups, notes = tier_groups(summary)
     rows, axis = attainment_rows(summary, view.tiers)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        style={"light": css_variables(LIGHT), "dark": css_variables(DARK), "tones": css_tones(), "font": FONT, "mono": MONOSPACE},
+    pools, several_tiers = pool_rows(view), len(view.tiers) > 1
+    sections = {
+        "key": "Key figures",
+        "latency": "Latency",
+        "time": "Over the run",
+        **({"pools": "Pools"} if pools else {}),
+        "engines": "Engines",
+        "tiers": "Tiers" if several_tiers else "Metrics",
+        "manifest": "Provenance",
+    }
+    return pages.render(
+        "run.html.j2",
+        sections=list(sections.items()),
         scenario_name=summary.scenario,
         what_ran=what_ran(record),
         verdict=verdict(summary),
@@ -77,12 +69,13 @@ def render(record: Record, summary: Summary) -> str:
         attainment={"rows": rows, "axis": axis},
         latencies=latency_panels(view),
         timelines=[*time_panels(view), *fleet_panels(view)],
-        pools=pool_rows(view),
-        several_tiers=len(view.tiers) > 1,
+        pools=pools,
+        several_tiers=several_tiers,
         tiers={"columns": list(tier_columns(summary)), "groups": groups, "notes": [(letter(i), n) for i, n in enumerate(notes)]},
         engines=engine_table(view),
         provenance=provenance(record),
         scenario=scenario_text(record),
+        timeline=TIMELINE if timeline else "",
     )
 
 

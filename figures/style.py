@@ -59,7 +59,7 @@ DARK = Theme(
 def series_tone(index: int) -> str:
     """CSS classes of series ``index``: a colour, and a dash where the colours have run out. The first 15 differ from each other.
 
-    Beside these there are the tones ``ink``, ``muted`` and ``bad``.
+    Beside these there are the tones ``ink``, ``muted``, ``good`` and ``bad``.
     """
     colour, dash = index % len(LIGHT.series), index // len(LIGHT.series) % len(DASHES)
     return f"s{colour} dash{dash}" if dash else f"s{colour}"
@@ -68,7 +68,7 @@ def series_tone(index: int) -> str:
 def css_tones() -> str:
     """CSS rules that give each tone its ``--tone`` and dash."""
     tones = [f".s{i} {{ --tone: var(--s{i}); }}" for i in range(len(LIGHT.series))]
-    tones += [f".{name} {{ --tone: var(--{name}); }}" for name in ("ink", "muted", "bad")]
+    tones += [f".{name} {{ --tone: var(--{name}); }}" for name in ("ink", "muted", "good", "bad")]
     return " ".join(tones + [f".line.dash{i} {{ stroke-dasharray: {DASHES[i]}; }}" for i in range(1, len(DASHES))])
 
 

@@ -3,7 +3,8 @@
 Text keeps its size at every width: the outer drawing has no view box (positions are percentages across, pixels down), and only the
 marks sit in a stretched inner one with strokes that do not scale. Colours come from the page's CSS by a mark's ``tone`` (see
 ``figures.style``), so one drawing serves light, dark and print. Every chart is one image to assistive technology, with a title and
-a description in words.
+a description in words. Axes carry their ranges and marks their labels, so that a script (``figures/pages/page.js``) can read
+values off the drawing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -20,18 +21,22 @@ from numpy.typing import NDArray
 ACROSS, DOWN = 2000, 1000
 """The inner drawing's grid: finer than a pixel on any screen that a report is read on."""
 
+Kind = Literal["number", "share", "seconds", "clock"]
+"""What an axis counts, and so how its values are written: ``clock`` is time since a start, ``seconds`` how long something takes."""
+
 _LABEL_PX = 15  # height of one line of label
 _LABEL_LETTERS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range, its ticks as (value, label), and whether equal distances are equal ratios."""
+    """A range, its ticks as (value, label), whether equal distances are equal ratios, and what it counts."""
 
     lo: float
     hi: float
     ticks: tuple[tuple[float, str], ...]
     log: bool = False
+    kind: Kind = "number"
 
     def at(self, values: Any) -> NDArray[np.float64]:
         """Where values lie along the axis, 0 to 1; what lies outside sits on the edge."""
@@ -42,8 +47,14 @@ class Axis:
             v = (v - self.lo) / (self.hi - self.lo)
         return np.clip(v, 0.0, 1.0)
 
+    def told(self) -> str:
+        """Range, scale and kind in words that a script splits."""
+        return f"{self.lo:.9g} {self.hi:.9g} {'log' if self.log else 'linear'} {self.kind}"
 
-def linear_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5, round_up: bool = True) -> Axis:
+
+def linear_axis(
+    lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5, round_up: bool = True, kind: Kind = "number"
+) -> Axis:
     """About ``ticks`` ticks at 1, 2 or 5 × 10ⁿ. ``round_up``: the axis ends on a tick at or above ``hi``, else at ``hi``."""
     if not hi > lo:
         hi = lo + 1.0
@@ -51,16 +62,16 @@ def linear_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: i
     first = math.ceil(lo / step - 1e-9)
     last = math.ceil(hi / step - 1e-9) if round_up else math.floor(hi / step + 1e-9)
     places = [round(k * step, 12) for k in range(first, last + 1)]
-    return Axis(lo, max(hi, places[-1]), tuple((place, label(place)) for place in places))
+    return Axis(lo, max(hi, places[-1]), tuple((place, label(place)) for place in places), kind=kind)
 
 
 def share_axis(lo: float = 0.0, *, parts: int = 4) -> Axis:
     """From ``lo`` to 100 %, in ``parts`` equal parts."""
     places = [lo + (1 - lo) * k / parts for k in range(parts + 1)]
-    return Axis(lo, 1.0, tuple((place, f"{100 * place:.3g} %") for place in places))
+    return Axis(lo, 1.0, tuple((place, f"{100 * place:.3g} %") for place in places), kind="share")
 
 
-def log_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5) -> Axis:
+def log_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int = 5, kind: Kind = "number") -> Axis:
     """At most ``ticks`` ticks: at 1, 2 and 5 × 10ⁿ if they are so few, else at 1 and 3 × 10ⁿ, else at every nth power of ten."""
     powers = range(math.floor(math.log10(lo)), math.ceil(math.log10(hi)) + 1)
     finer = [[m * 10.0**k for k in powers for m in digits] for digits in ((1, 2, 5), (1, 3))]
@@ -69,7 +80,7 @@ def log_axis(lo: float, hi: float, label: Callable[[float], str], *, ticks: int 
         inside = [place for place in places if lo <= place <= hi]
         if len(inside) <= ticks:
             break
-    return Axis(lo, hi, tuple((place, label(place)) for place in inside), log=True)
+    return Axis(lo, hi, tuple((place, label(place)) for place in inside), log=True, kind=kind)
 
 
 def nice_step(rough: float) -> float:
@@ -102,6 +113,18 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Points:
+    """A line through (x, y) with a dot at each point and a bar over its interval, as far as the ends of it are known (NaN: not)."""
+
+    x: Any
+    y: Any
+    lo: Any
+    hi: Any
+    tone: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A dashed vertical line at ``x``, told in words above the plot; ``y`` marks where its curve crosses it."""
 
@@ -131,7 +154,7 @@ class Chart:
     description: str
     x: Axis
     y: Axis
-    marks: Sequence[Line | Band | Limit | Shade] = field(default_factory=tuple)
+    marks: Sequence[Line | Band | Points | Limit | Shade] = field(default_factory=tuple)
     height_px: int = 170
     limit_rows: int = 0
 
@@ -142,7 +165,8 @@ class Chart:
         top = _LABEL_PX * room + (4 if room else 6)
         bottom = top + self.height_px
         out = [
-            f'<svg class="chart" role="img" aria-labelledby="{self.name}-t {self.name}-d" width="100%" height="{bottom + 22}">'
+            f'<svg class="chart" role="img" aria-labelledby="{self.name}-t {self.name}-d" width="100%" height="{bottom + 22}" '
+            f'data-x="{self.x.told()}" data-y="{self.y.told()}">'
             f'<title id="{self.name}-t">{escape(self.title)}</title><desc id="{self.name}-d">{escape(self.description)}</desc>'
             f'<svg class="plot" y="{top}" width="100%" height="{self.height_px}" '
             f'viewBox="0 0 {ACROSS} {DOWN}" preserveAspectRatio="none">'
@@ -152,8 +176,9 @@ class Chart:
         out += [f'<path class="tickmark" d="M{_across(v)} {DOWN}v18"/>' for v in self.x.at([t for t, _ in self.x.ticks])]
         out.append(f'<path class="base" d="M0 {DOWN}H{ACROSS}"/>')
         out += [self._band(m) for m in self.marks if isinstance(m, Band)]
-        out += [self._line(m) for m in self.marks if isinstance(m, Line)]
+        out += [self._line(m) for m in self.marks if isinstance(m, Line | Points)]
         out.append("</svg>")
+        out += [self._points(m, top) for m in self.marks if isinstance(m, Points)]
         out += [self._limit(m, row, top, bottom) for row, m in enumerate(limits, room - len(limits))]
         for place, label in zip(self.x.at([t for t, _ in self.x.ticks]), (label for _, label in self.x.ticks), strict=True):
             out.append(f'<text class="tick x" x="{place:.2%}" y="{bottom + 18}">{escape(label)}</text>')
@@ -165,23 +190,34 @@ class Chart:
 
     def keys(self) -> list[tuple[str, str]]:
         """(tone, label) of every labelled mark, for a legend where the plot is too narrow for labels at the lines' ends."""
-        return [(m.tone, m.label) for m in self.marks if isinstance(m, Line | Band) and m.label]
+        return [(m.tone, m.label) for m in self.marks if isinstance(m, Line | Band | Points) and m.label]
 
     def _shade(self, m: Shade) -> str:
         start, end = (self.x.at([m.start, m.end]) * ACROSS).round()
         return f'<rect class="shade" x="{start:.0f}" y="0" width="{end - start:.0f}" height="{DOWN}"/>'
 
-    def _line(self, m: Line) -> str:
+    def _line(self, m: Line | Points) -> str:
         xs, ys = self.x.at(m.x), self.y.at(m.y)
-        path = steps_path(xs, ys) if m.step else _polyline(xs, ys)
-        return f'<path class="line {m.tone}" d="{path}"/>'
+        path = steps_path(xs, ys) if isinstance(m, Line) and m.step else _polyline(xs, ys)
+        return f'<path class="line {m.tone}"{_labelled(m.label)} d="{path}"/>'
+
+    def _points(self, m: Points, top: int) -> str:
+        columns = self.x.at(m.x), *(top + (1 - self.y.at(values)) * self.height_px for values in (m.y, m.lo, m.hi))
+        out = []
+        for x, y, lo, hi in zip(*(column.tolist() for column in columns), strict=True):
+            if math.isnan(y):
+                continue
+            ends = [y if math.isnan(end) else end for end in (lo, hi)]
+            out.append(f'<line class="whisker {m.tone}" x1="{x:.2%}" x2="{x:.2%}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>')
+            out.append(f'<circle class="dot {m.tone}" cx="{x:.2%}" cy="{y:.1f}" r="3.6"/>')
+        return "".join(out)
 
     def _band(self, m: Band) -> str:
         xs = self.x.at(m.x)
         over = steps_path(xs, self.y.at(m.high))
         under = steps_path(xs[::-1], self.y.at(m.low)[::-1])
         kind = "layer" if m.solid else "band"
-        return f'<path class="{kind} {m.tone}" d="{over}L{under[1:]}Z"/>'
+        return f'<path class="{kind} {m.tone}"{_labelled(m.label)} d="{over}L{under[1:]}Z"/>'
 
     def _limit(self, m: Limit, row: int, top: int, bottom: int) -> str:
         x = float(self.x.at(m.x))
@@ -198,7 +234,7 @@ class Chart:
         """Labels at the right end of each line, pushed apart until none covers another."""
         ends = []
         for m in self.marks:
-            if isinstance(m, Line) and m.label:
+            if isinstance(m, Line | Points) and m.label:
                 last = _end_level(self.y.at(m.y), m.y)
             elif isinstance(m, Band) and m.label:
                 middle = (np.asarray(m.low, float) + np.asarray(m.high, float)) / 2
@@ -230,6 +266,10 @@ def spread(places: Sequence[float], gap: float, lo: float, hi: float) -> list[fl
         out[i] = ceiling = min(out[i], ceiling)
         ceiling -= gap
     return out
+
+
+def _labelled(label: str) -> str:
+    return f' data-label="{escape(label)}"' if label else ""
 
 
 def _down(share: float) -> int:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +25,8 @@ from traces.record import Record
 
 Event = dict[str, Any]
 
+FILE = "timeline.json.gz"
+"""What a record's timeline is called where nothing else is said."""
 ROUTER = 0
 """The process of what has no engine."""
 _STEPS, _STATES = 1, 2
@@ -31,7 +35,7 @@ _POINTS = ("router", "scaler", "speculator")
 
 
 def write_timeline(record: Record, path: Path, window_s: tuple[float, float] | None = None) -> Path:
-    """Writes the timeline; gzipped where the name ends in ``.gz``, which Perfetto opens too.
+    """Writes the timeline, whole or not at all; gzipped where the name ends in ``.gz``, which Perfetto opens too.
 
     ``window_s``: only what touches [start, end); all of the run where it is left out.
 
@@ -41,16 +45,21 @@ def write_timeline(record: Record, path: Path, window_s: tuple[float, float] | N
     window = window_s or (0.0, math.inf)
     if not window[0] < window[1]:
         raise InputError(f"--window {window[0]:g}..{window[1]:g}: is empty; give a start before its end")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")  # of the same ending
     try:
-        with _opened(path) as file:
+        with _opened(temporary) as file:
             file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
             first = True
             for event in events(record, window):
                 file.write(("" if first else ",\n") + json.dumps(event, ensure_ascii=False))
                 first = False
             file.write("\n]}\n")
+        os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}; choose another file with --out") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -50,11 +50,16 @@ class Asking(Generic[_Engine]):
         """How often at this instant."""
         self._ask()
 
-    def held(self) -> None:
-        """The router holds one more request."""
-        if self._on_hold and not self._pending:
+    def again(self) -> None:
+        """Something is new that the scaler has not asked to be told of: it is asked at once."""
+        if not self._pending:
             self._pending = True
             self._call_at(self._now(), self._ask)
+
+    def held(self) -> None:
+        """The router holds one more request."""
+        if self._on_hold:
+            self.again()
 
     def _ask(self) -> None:
         now = self._now()

@@ -132,12 +132,9 @@ class Full:
 
     def fleet(self, entry: dict[str, Any], fleet: NotedFleet) -> None:
         """Adds what else of a fleet's view was read."""
-        if (held := fleet.held_data()) is not None:
-            entry["held"] = held
         if fleet.members_read is not None:
             entry["members"] = list(map(self.engine, fleet.members_read))
-        if (inventory := fleet.inventory_data()) is not None:
-            entry["inventory"] = inventory
+        entry |= fleet.data()
 
     def _index(self, model: LatencyModel) -> int:
         for index, known in enumerate(self._models):

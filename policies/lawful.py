@@ -21,6 +21,8 @@ def scale_fault(scale: object, fleet: FleetView) -> str | None:
     if not scale.changes:
         return None
     states = {engine.id: engine.state for engine in fleet.members}
+    inventory = fleet.inventory
+    free = dict(inventory.free)
     changed: set[str] = set()
     for change in scale.changes:
         kind = type(change)
@@ -34,4 +36,17 @@ def scale_fault(scale: object, fleet: FleetView) -> str | None:
         if states[name] not in _FROM[kind]:
             return f"answers {kind.__name__} for engine {name}, which is {states[name]}; it must be {' or '.join(_FROM[kind])}"
         changed.add(name)
+        seat = inventory.seats.get(name)
+        if seat is None:
+            continue
+        if kind is Drain and states[name] is EngineState.STARTING:
+            free[seat.gpu] = free.get(seat.gpu, 0) + seat.gpus
+        if kind is Activate and states[name] is EngineState.PARKED:
+            free[seat.gpu] = free.get(seat.gpu, 0) - seat.gpus
+            if free[seat.gpu] < 0:
+                left = free[seat.gpu] + seat.gpus
+                return (
+                    f"answers Activate for engine {name}, which takes {seat.gpus} {seat.gpu}, and {left} are free; "
+                    "wait until an engine that drains is parked, or look at fleet.inventory"
+                )
     return None

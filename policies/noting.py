@@ -6,11 +6,13 @@ logged only for decisions that read them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from policies.intent import Intent
 from policies.latency import LatencyModel
-from policies.types import EngineState, EngineView, FleetView, Inventory, RequestView
+from policies.types import Arrivals, EngineState, EngineView, FleetView, Inventory, RequestView
 from policies.views import FUTURE, engine_data, inventory_data, request_data
 
 
@@ -105,12 +107,15 @@ class NotedEngine:
 class NotedFleet:
     """A ``FleetView`` of noted engines. ``members_read``: every engine, once they have been read; ``members``: from the start."""
 
-    __slots__ = ("_held", "_inventory", "_view", "engines", "members_read")
+    __slots__ = ("_arrivals", "_completed", "_held", "_intents", "_inventory", "_view", "engines", "members_read")
 
     def __init__(self, view: FleetView, *, members: bool = False) -> None:
         self._view = view
         self._held: list[NotedRequest] | None = None
+        self._completed: list[NotedRequest] | None = None
         self._inventory: Inventory | None = None
+        self._arrivals: Sequence[Arrivals] | None = None
+        self._intents: Mapping[str, Intent] | None = None
         self.engines = list(map(NotedEngine, view.engines))
         self.members_read: list[NotedEngine] | None = None
         if members:
@@ -125,6 +130,12 @@ class NotedFleet:
         if self._held is None:
             self._held = list(map(NotedRequest, self._view.held))
         return self._held
+
+    @property
+    def completed(self) -> Sequence[RequestView]:
+        if self._completed is None:
+            self._completed = list(map(NotedRequest, self._view.completed))
+        return self._completed
 
     @property
     def members(self) -> list[NotedEngine]:
@@ -142,10 +153,27 @@ class NotedFleet:
         self._inventory = self._view.inventory
         return self._inventory
 
-    def inventory_data(self) -> dict[str, dict[str, int]] | None:
-        """The inventory, if it was read."""
-        return None if self._inventory is None else inventory_data(self._inventory)
+    @property
+    def arrivals(self) -> Sequence[Arrivals]:
+        self._arrivals = self._view.arrivals
+        return self._arrivals
 
-    def held_data(self) -> list[dict[str, Any]] | None:
-        """The held requests, if they were read."""
-        return None if self._held is None else [request.data() for request in self._held]
+    @property
+    def intents(self) -> Mapping[str, Intent]:
+        self._intents = dict(self._view.intents)
+        return self._intents
+
+    def data(self) -> dict[str, Any]:
+        """What was read beside engines: held and completed requests, the inventory, arrivals, intents."""
+        data: dict[str, Any] = {}
+        if self._held is not None:
+            data["held"] = [request.data() for request in self._held]
+        if self._completed is not None:
+            data["completed"] = [request.data() for request in self._completed]
+        if self._inventory is not None:
+            data["inventory"] = inventory_data(self._inventory)
+        if self._arrivals is not None:
+            data["arrivals"] = list(map(asdict, self._arrivals))
+        if self._intents is not None:
+            data["intents"] = {model: asdict(intent) for model, intent in self._intents.items()}
+        return data

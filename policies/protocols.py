@@ -60,13 +60,18 @@ class Speculator(Protocol):
 
 @runtime_checkable
 class Scaler(Protocol):
-    """Called when the fleet is up, before the first request, and then when its last answer says (``next_at_s``, ``on_hold``)."""
+    """Called when the fleet is up, before the first request, then when its last answer says (``next_at_s``, ``on_hold``), and when
+    an intent changes (``FleetView.intents``).
+    """
 
     def scale(self, fleet: FleetView) -> Scale: ...
 
 
 @runtime_checkable
 class Placer(Protocol):
-    """Called before the fleet is built: ``fleet`` has no engines yet, and an inventory of GPUs."""
+    """Chooses engines for a demand out of those that the fleet's inventory has seats for, parked ones included.
+
+    A scaler carries its choice out at run time (``policies.iserve.scaler``).
+    """
 
     def place(self, demand: Sequence[Demand], fleet: FleetView) -> Deployment: ...

@@ -38,6 +38,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "lmetric": "policies.routers:LMetric",
         "minimal": "policies.polyserve.baselines:Minimal",
         "polyserve": "policies.polyserve.router:PolyServe",
+        "polyserve-hygen": "policies.hygen.router:PolyServeHyGen",
         "prefix-affinity": "policies.routers:PrefixAffinity",
         "vllm": "policies.routers:VLLM",
     },
@@ -46,6 +47,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "target-load": "policies.scalers:TargetLoad",
         "polyserve": "policies.polyserve.scaler:PolyServe",
         "polyserve-fixed": "policies.polyserve.fixed:Fixed",
+        "iserve": "policies.iserve.scaler:IServe",
     },
     "batcher": {
         "vllm": "policies.batchers:VLLM",
@@ -83,6 +85,7 @@ _STACKS: Mapping[str, Mapping[str, str]] = {
     "co-minimal": {"router": "minimal", "batcher": "polyserve"},
     "co-chunk": {"router": "minimal", "batcher": "sarathi"},
     "qoserve": {"router": "minimal", "batcher": "qoserve"},
+    "iserve": {"router": "least-loaded", "scaler": "iserve", "batcher": "vllm"},
 }
 
 POINTS: tuple[str, ...] = tuple(_BUILT_IN)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from policies.intent import Intent
 from policies.latency import LatencyModel
 
 
@@ -183,11 +184,53 @@ class DraftView(EngineView, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """The GPUs that an engine has when it is up, and how its model is put on them.
+
+    ``memory_bytes``: that it takes on all of them. ``start_up_s``: from being activated to serving, as believed.
+    ``usd_per_gpu_hour``: price of one.
+    """
+
+    gpu: str = "h200"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    precision: str = "bf16"
+    kv_precision: str = "bf16"
+    memory_bytes: float = 0.0
+    start_up_s: float = 0.0
+    usd_per_gpu_hour: float = 0.0
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """GPUs by type: all there are, and those that no starting, active, draining or failed engine occupies."""
+    """GPUs by type: all there are, and those that no starting, active, draining or failed engine occupies.
+
+    ``seats``: of every engine, by its id; parked ones are candidates, which together may need more GPUs than there are.
+    """
 
     total: Mapping[str, int] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
+    seats: Mapping[str, Seat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The requests of one model and tier that have come since the run began: counters, of which two looks give a rate.
+
+    ``prompt_tokens``, ``expected_output_tokens``: their sums. ``slo``: of the latest one.
+    """
+
+    model: str
+    tier: str
+    slo: SLO
+    offline: bool
+    requests: int
+    prompt_tokens: int
+    expected_output_tokens: float
 
 
 class FleetView(Protocol):
@@ -208,6 +251,12 @@ class FleetView(Protocol):
         """The requests that the router holds, in the order in which they came to be held."""
 
     @property
+    def completed(self) -> Sequence[RequestView]:
+        """The requests that have completed since this policy was last asked, in the order in which they did (of very many, the last
+        ``policies.completions.KEPT``). Their ``generated_tokens`` are the lengths that they have come to: the past by now.
+        """
+
+    @property
     def members(self) -> Sequence[EngineView]:
         """Every engine, in whatever state, in a stable order."""
 
@@ -217,12 +266,19 @@ class FleetView(Protocol):
 
     @property
     def inventory(self) -> Inventory: ...
+    @property
+    def arrivals(self) -> Sequence[Arrivals]:
+        """What has come so far, by model and tier, in the order in which they first came."""
+
+    @property
+    def intents(self) -> Mapping[str, Intent]:
+        """What is wanted now of the deployment of each model that somebody has said it of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What a placer is told to serve: one kind of request. Lengths are means, as believed; ``rate_per_s`` is ``None`` for a backlog
-    or a closed loop.
+    or a closed loop. ``intent``: for its model; ``None`` = nobody has said.
     """
 
     model: str
@@ -232,6 +288,7 @@ class Demand:
     prompt_tokens: float
     output_tokens: float
     offline: bool = False
+    intent: Intent | None = None
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -397,6 +454,7 @@ class Instances:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     precision: str = "bf16"
+    kv_precision: str = "bf16"
     role: Role = Role.BOTH
     tier: str | None = None
     knobs: Mapping[str, float] = field(default_factory=dict)

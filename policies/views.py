@@ -8,12 +8,13 @@ live one too, into JSON-able data; ``Request.of``, ``Engine.of`` and ``Fleet.of`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from typing import Any, Never
 
+from policies.intent import Intent
 from policies.latency import LatencyModel
-from policies.types import SLO, EngineState, EngineView, Inventory, RequestView, Role
+from policies.types import SLO, Arrivals, EngineState, EngineView, Inventory, RequestView, Role, Seat
 
 
 class NotObserved(LookupError):
@@ -130,6 +131,9 @@ class Fleet:
     held: Sequence[Request] = ()
     members: Sequence[Engine] = ()
     inventory: Inventory = NO_GPUS
+    completed: Sequence[Request] = ()
+    arrivals: Sequence[Arrivals] = ()
+    intents: Mapping[str, Intent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.members is not NOT_HELD and not self.members:
@@ -237,6 +241,18 @@ def engine_data(engine: EngineView) -> dict[str, Any]:
     return data
 
 
-def inventory_data(inventory: Inventory) -> dict[str, dict[str, int]]:
+def inventory_data(inventory: Inventory) -> dict[str, Any]:
     """An inventory as JSON-able data."""
-    return {"total": dict(inventory.total), "free": dict(inventory.free)}
+    seats = {engine: asdict(seat) for engine, seat in inventory.seats.items()}
+    return {"total": dict(inventory.total), "free": dict(inventory.free), "seats": seats}
+
+
+def inventory_of(data: Mapping[str, Any]) -> Inventory:
+    """The inventory that ``inventory_data`` wrote."""
+    seats = {engine: Seat(**seat) for engine, seat in data.get("seats", {}).items()}
+    return Inventory(data["total"], data["free"], seats)
+
+
+def arrivals_of(data: Sequence[Mapping[str, Any]]) -> Sequence[Arrivals]:
+    """What ``dataclasses.asdict`` made of ``FleetView.arrivals``."""
+    return tuple(Arrivals(**{**each, "slo": SLO(**each["slo"])}) for each in data)

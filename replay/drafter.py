@@ -66,5 +66,5 @@ def speculative_config(pool: EnginePool, choice: Replay, folder: Path, *, on_cpu
 
 def _random_drafter(pool: EnginePool, choice: Replay, folder: Path) -> Path:
     """The engines' own model with a single layer: random weights of it draft as badly as any."""
-    shape = stand_in(pool.shape, choice.shape)
+    shape = stand_in(pool.shape, choice.size_of(pool.model))
     return write_model(replace(shape, name=f"drafter-{shape.name}", layers=_DRAFT_LAYERS), folder / f"{pool.name}-drafter")

@@ -8,12 +8,16 @@ that it was given count, and are computed again along with the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.arriving import Arriving
+from policies.completions import Completions
 from policies.held import Held
+from policies.intent import Intent
 from policies.protocols import Router, Scaler
-from policies.types import Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Shed
+from policies.seating import Seating
+from policies.types import Arrivals, Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Seat, Shed
 from replay.clock import Clock, Turn
 from replay.engine import Engine
 from replay.journal import Journal
@@ -40,8 +44,9 @@ class Fleet:
     ``Listener``.
 
     ``observe_s``: refresh interval of what the router sees of engines that run in this process; 0 = always the present state.
-    Engines elsewhere are seen as they last told, so leave it at 0 for them. ``gpus``: per engine, the type and the number of GPUs
-    that it occupies. ``retries``: how often a request may lose its engine to a fault and start over.
+    Engines elsewhere are seen as they last told, so leave it at 0 for them. ``seats``: of each engine, by index. ``gpus``: by type,
+    that there are, where they are fewer than all engines together need. ``retries``: how often a request may lose its engine to a
+    fault and start over.
     """
 
     def __init__(
@@ -49,8 +54,9 @@ class Fleet:
         clock: Clock,
         router: Router,
         journal: Journal,
-        gpus: Sequence[tuple[str, int]] = (),
+        seats: Sequence[Seat] = (),
         *,
+        gpus: Mapping[str, int] | None = None,
         observe_s: float = 0.0,
         retries: int = 0,
     ) -> None:
@@ -58,7 +64,11 @@ class Fleet:
         self._router = router
         self._journal = journal
         self._observe_s = observe_s
-        self._gpus = gpus
+        self._seating = Seating({f"e{index}": seat for index, seat in enumerate(seats)}, gpus)
+        self._arriving = Arriving()
+        self._intents: dict[str, Intent] = {}
+        self._news: Completions[Request] = Completions()
+        """For the router; the scaler's are apart."""
         self._retries = retries
         self._observer: Observer | None = None
         self._engines: dict[str, Engine] = {}
@@ -71,6 +81,8 @@ class Fleet:
         self._scaling: Scaling | None = None
         self.lifecycle: Lifecycle
         self.losses = Losses()
+        self.completed: Sequence[RequestView] = ()
+        """Of these the policy that is asked is told."""
         self.hand_overs = 0
         """Requests that a decode engine has taken over."""
         self.offered = 0
@@ -93,6 +105,12 @@ class Fleet:
     def set_scaler(self, scaler: Scaler) -> None:
         """Ask a scaler, at once and then as it wishes."""
         self._scaling = Scaling(self._clock, scaler, self, self.lifecycle, self._engines)
+
+    def set_intent(self, model: str, intent: Intent) -> None:
+        """Somebody wants this of the model's deployment from now on."""
+        self._intents[model] = intent
+        if self._scaling is not None:
+            self._scaling.again()
 
     # --- FleetView ----------------------------------------------------------------------------------------------------
 
@@ -121,12 +139,15 @@ class Fleet:
 
     @property
     def inventory(self) -> Inventory:
-        total: dict[str, int] = {}
-        free: dict[str, int] = {}
-        for engine, (gpu, count) in zip(self._engines.values(), self._gpus, strict=True):
-            total[gpu] = total.get(gpu, 0) + count
-            free[gpu] = free.get(gpu, 0) + (count if engine.state is EngineState.PARKED else 0)
-        return Inventory(total, free)
+        return self._seating.inventory({engine.id for engine in self._engines.values() if engine.state is EngineState.PARKED})
+
+    @property
+    def arrivals(self) -> Sequence[Arrivals]:
+        return self._arriving.counts
+
+    @property
+    def intents(self) -> Mapping[str, Intent]:
+        return self._intents
 
     def _seen(self, engine: Engine) -> EngineView:
         observed = self._observer is not None and engine.state is EngineState.ACTIVE
@@ -137,6 +158,7 @@ class Fleet:
     def dispatch(self, request: Request) -> None:
         """Route a request that has just arrived."""
         self.offered += 1
+        self._arriving.came(request)
         self._journal.offered(request)
         self._route(request)
 
@@ -150,6 +172,7 @@ class Fleet:
         """Ask the router and do as it says. The decision, if it is to hold the request."""
         if self._disaggregated:
             self._phase = Role.PREFILL if request.kv_engine is None else Role.DECODE
+        self.completed = self._news.told()
         self._clock.hold()
         try:
             decision = self._router.route(request, self)
@@ -206,6 +229,9 @@ class Fleet:
         request.emitted(tokens, at_s)
 
     def on_finished(self, request: Request, at_s: float) -> None:
+        self._news.add(request)
+        if self._scaling is not None:
+            self._scaling.news.add(request)
         self._end(request, COMPLETED)
         self._left(request)
 

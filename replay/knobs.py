@@ -39,7 +39,7 @@ def device(choice: Replay) -> str:
 
 def model_shape(pool: EnginePool, choice: Replay) -> ModelShape:
     """Of the model that the engines run, which need not be the scenario's."""
-    return stand_in(pool.shape, choice.shape)
+    return stand_in(pool.shape, choice.size_of(pool.model))
 
 
 def engine_layers(pool: EnginePool, choice: Replay) -> int:
@@ -68,6 +68,20 @@ def vocabulary(pool: EnginePool, choice: Replay) -> int:
         return int(json.loads(path.read_text(encoding="utf-8"))["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"replay.weights: {path} tells no vocab_size; name a local model folder") from None
+
+
+def _precisions(pool: EnginePool, choice: Replay) -> dict[str, str]:
+    """What vLLM is told of the precision of weights and KV, where it is not in the checkpoint. Stand-ins on a CPU have 16 bits."""
+    found, precision = {}, pool.hardware.precision
+    if precision.startswith("fp8") and choice.weights is None:
+        found["quantization"] = "fp8"
+    elif precision != "bf16" and choice.weights is None:
+        raise InputError(
+            f"fleet: pool {pool.name}: vLLM does not quantise to {precision} as it loads; name a checkpoint with replay.weights"
+        )
+    if pool.hardware.kv_precision == "fp8":
+        found["kv_cache_dtype"] = "fp8"
+    return found
 
 
 def engine_arguments(pool: EnginePool, choice: Replay, seed: int, folder: Path) -> dict[str, Any]:
@@ -103,6 +117,8 @@ def engine_arguments(pool: EnginePool, choice: Replay, seed: int, folder: Path) 
         "async_scheduling": engine.async_scheduling,
         "seed": seed % (1 << 31),
     }
+    if not on_cpu:
+        arguments |= _precisions(pool, choice)
     if random:
         arguments["load_format"] = "dummy"
     if choice.layers is not None:

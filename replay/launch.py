@@ -14,6 +14,7 @@ from typing import Any
 from policies.types import Role
 from policies.views import Request as Stranger
 from replay import attached
+from replay.cards import Cards
 from replay.client import Client, Ending, completion
 from replay.knobs import device, engine_arguments, environment, options, scheduler_class
 from replay.managed import ManagedServer
@@ -85,9 +86,15 @@ def parking(world: World) -> Parked:
     """What a managed server does while its engine is parked.
 
     Raises:
-        InputError: it is to sleep, on a platform where vLLM does not.
+        InputError: it is to sleep, on a platform where vLLM does not, or to keep GPUs of which there are too few.
     """
     chosen, on_cpu = world.choice.parked, device(world.choice) == "cpu"
+    if world.scenario.inventory is not None and not on_cpu:
+        if chosen in ("idle", "sleep"):
+            raise InputError(
+                f"replay.parked: servers that {chosen} keep their GPUs, and the inventory is for all of them together; use stop"
+            )
+        return "stop"
     if chosen == "sleep" and on_cpu:
         raise InputError("replay.parked: vLLM has no sleep mode on a CPU; use idle or stop")
     if chosen == "auto":
@@ -124,7 +131,7 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         InputError: one cannot be started.
     """
     scenario, choice = world.scenario, world.choice
-    parked = parking(world)
+    parked, cards = parking(world), _cards(world)
     secrets = [name for name in (choice.api_key_env, "VLLM_API_KEY") if name is not None]
     started = []
     for index, name in enumerate(world.engines):
@@ -142,7 +149,8 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
             arguments["enable_sleep_mode"] = True
             variables["VLLM_SERVER_DEV_MODE"] = "1"
         log = LOGS / scenario.name / f"{name}.log"
-        started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables))
+        gpus = world.pools[index].gpus_per_engine
+        started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables, cards=cards, gpus=gpus))
     resting = [pool.parked(index) for index, pool in enumerate(world.pools)]
     awake = [server for server, rests in zip(started, resting, strict=True) if not (rests and parked == "stop")]
     try:
@@ -155,6 +163,15 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         yield [Server(server.url, pool.model, _watcher(server), server) for server, pool in zip(started, world.pools, strict=True)]
     finally:
         await asyncio.gather(*(server.stop() for server in started))
+
+
+def _cards(world: World) -> Cards | None:
+    """The GPUs that servers take as they start, where the scenario's inventory says how many there are."""
+    inventory = world.scenario.inventory
+    if inventory is None or device(world.choice) == "cpu":
+        return None
+    count, visible = sum(inventory.values()), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return Cards(visible.split(",")[:count] if visible else [str(number) for number in range(count)])
 
 
 def _watcher(server: ManagedServer) -> Watcher:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from replay.cards import Cards
 from replay.http import get
 from traces.errors import InputError
 
@@ -24,10 +25,25 @@ _TAIL_BYTES = 1 << 16
 
 
 class ManagedServer:
-    """One server process. ``arguments``: of vLLM's ``serve``, the model first. ``environment``: on top of this process's own."""
+    """One server process. ``arguments``: of vLLM's ``serve``, the model first. ``environment``: on top of this process's own.
 
-    def __init__(self, name: str, arguments: Sequence[str], port: int, log: Path, environment: Mapping[str, str]) -> None:
+    ``cards``: where its GPUs come from at each start, ``gpus`` of them, in place of those that the environment names.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        port: int,
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        cards: Cards | None = None,
+        gpus: int = 1,
+    ) -> None:
         self.name = name
+        self._cards = cards
+        self._gpus = gpus
         self.url = f"http://{HOST}:{port}"
         self.log = log
         self._port = port
@@ -44,6 +60,7 @@ class ManagedServer:
             InputError: its port is taken, it ended before it could serve, or it took too long; one line with what its log says.
         """
         _refuse_taken(self._port)
+        devices = await self._devices(timeout_s)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb" if self._process is None else "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -51,7 +68,7 @@ class ManagedServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
-                env=dict(self._environment),
+                env={**self._environment, **devices},
                 start_new_session=True,
             )
         try:
@@ -101,6 +118,18 @@ class ManagedServer:
         finally:
             self._signal(signal.SIGKILL)  # what a stopped server left behind, too
             await process.wait()
+            if self._cards is not None:
+                await self._cards.give_back(self.name)
+
+    async def _devices(self, timeout_s: float) -> Mapping[str, str]:
+        """The GPUs for one start, where they are dealt out."""
+        if self._cards is None:
+            return {}
+        try:
+            async with asyncio.timeout(timeout_s):
+                return {"CUDA_VISIBLE_DEVICES": await self._cards.take(self.name, self._gpus)}
+        except TimeoutError:
+            raise InputError(f"{self.name}: no {self._gpus} GPUs were free within {timeout_s:g} s; raise the inventory") from None
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -1,11 +1,15 @@
 """A fingerprint of a scenario's engine, from a grid of steps on engines with all of its layers or a few of them.
 
-Each engine runs in a process of its own, which gives its memory back. A large model is told by one and two of its layers: what does
-not depend on their number (host work, embedding, head, sampling) and what each adds are found together.
+A large model is told by one and two of its layers: what does not depend on their number (host work, embedding, head, sampling) and
+what each adds are found together, from the median time of each shape, because the extrapolation multiplies what disturbs a step. On
+a CPU the engines share a process and are probed in turn: from one process to the next, and from one half minute to the next, all
+steps may take a fifth longer, which is more than a layer takes. On a GPU, whose clock is steady and whose memory one engine fills,
+each has a process of its own, which gives the memory back.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.fingerprint import Fingerprint
-from replay.knobs import device, model_shape
+from replay.knobs import device, environment, model_shape
 from replay.profile import fingerprint_of
 from replay.run import prepare_environment
-from replay.samples import Check, Sample, check, steps_of, to_data
+from replay.samples import Check, Sample, check, steps_of, to_data, typical
 from traces.errors import InputError
 from traces.hashes import hash_config
 from traces.scenario import Scenario
@@ -80,16 +84,16 @@ def measure_fingerprint(
     plan = [*around, *counts, *around]
     found: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="twinserve-") as folder:
-        for count in plan:
-            tell(f"measuring an engine of {count} layers")
-            truncated = choice.model_copy(update={"layers": count})
+        for together in [plan] if device(choice) == "cpu" else [[count] for count in plan]:
+            tell(f"measuring {_engines(together)}")
+            share = seconds * len(together) / len(plan)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
-                found.append(child.submit(_measure, pool, truncated, Path(folder), seconds / len(plan)).result())
+                found += child.submit(_measure, pool, choice, together, Path(folder), share).result()
     fitted = found[len(around) : len(around) + len(counts)]
     samples = [sample for one in fitted for sample in one.samples]
     engines = [{**one.about, "complete": one.complete} for one in found]
     fingerprint = fingerprint_of(
-        steps_of(samples),
+        steps_of(samples if len(counts) == 1 else typical(samples)),
         pool,
         choice,
         depth,
@@ -101,6 +105,15 @@ def measure_fingerprint(
     return Measurement(fingerprint, samples, engines, held, _ALLOWED[device(choice)])
 
 
+def held_out(scenario: Scenario, samples: Sequence[Sample]) -> Check:
+    """The steps of the engines with the most layers, against what those with fewer tell of them."""
+    pool, choice = scenario.pools[0], scenario.replay or Replay()
+    most = max(sample.layers for sample in samples)
+    fewer = [sample for sample in samples if sample.layers < most]
+    predicted = fingerprint_of(steps_of(typical(fewer)), pool, choice, most, engine="vllm", source="")
+    return check(predicted, [sample for sample in samples if sample.layers == most])
+
+
 def _source(samples: Sequence[Sample], counts: Sequence[int], depth: int, on: str) -> str:
     """How it was measured, in words."""
     few = " and ".join(map(str, counts))
@@ -108,8 +121,14 @@ def _source(samples: Sequence[Sample], counts: Sequence[int], depth: int, on: st
     return f"a grid of prefills, decodes and mixtures (replay/samples.py) on {on}: {len(samples):,} steps of engines {of}"
 
 
-def _measure(pool: EnginePool, choice: Replay, folder: Path, seconds: float) -> Measured:
+def _engines(layers: Sequence[int]) -> str:
+    """In words."""
+    return f"engines of {', '.join(map(str, layers))} layers" if len(layers) > 1 else f"an engine of {layers[0]} layers"
+
+
+def _measure(pool: EnginePool, choice: Replay, layers: Sequence[int], folder: Path, seconds: float) -> list[Measured]:
+    os.environ.update(environment([pool], 0, choice))  # as many threads as a server of this engine has
     prepare_environment()
     from replay.vllm_measure import measure
 
-    return measure(pool, choice, folder, seconds=seconds)
+    return measure(pool, choice, layers, folder, seconds=seconds)

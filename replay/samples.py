@@ -82,6 +82,14 @@ def steps_of(samples: Sequence[Sample]) -> Steps:
     return Steps(shapes, np.array([s.seconds for s in samples]), np.array([float(s.layers) for s in samples]))
 
 
+def typical(samples: Sequence[Sample]) -> list[Sample]:
+    """One for all that are of the same kind, shape and number of layers: the median."""
+    alike: dict[tuple[str, int, StepShape], list[float]] = {}
+    for sample in samples:
+        alike.setdefault((sample.kind, sample.layers, sample.shape), []).append(sample.seconds)
+    return [Sample(*key, median(seconds)) for key, seconds in alike.items()]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """Steps of an engine that no fit has seen, shape by shape, as medians of |relative error|.

@@ -1,10 +1,16 @@
-"""Step times of one vLLM engine in this process, over the grid of ``replay.samples``."""
+"""Step times of vLLM engines in this process, over the grid of ``replay.samples``.
+
+Several engines are probed in turn, probe by probe, so that whatever the machine does meanwhile it does to all of them. An engine
+on a CPU that works in one thread is timed by the core that this thread has had: neighbours that take it away for a while are no
+part of a step.
+"""
 
 from __future__ import annotations
 
 import gc
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +30,7 @@ from replay.prompts import Prompts
 from replay.report import DirectReport
 from replay.samples import Probe, Room, Sample, grid
 from replay.vllm_llvmlite import mend
+from replay.vllm_model import truncation
 from replay.vllm_scheduler import SteeredScheduler
 from replay.wire import Left, Settings
 from traces.scenario.pools import EnginePool
@@ -43,11 +50,14 @@ class Measured:
     complete: bool
 
 
-def measure(pool: EnginePool, choice: Replay, folder: Path, *, seconds: float, rounds: int = 3, seed: int = 0) -> Measured:
-    """Start the pool's engine (its first ``choice.layers`` layers), probe it for at most ``seconds``, and stop it.
+def measure(
+    pool: EnginePool, choice: Replay, layers: Sequence[int], folder: Path, *, seconds: float, rounds: int = 5, seed: int = 0
+) -> list[Measured]:
+    """Start the pool's engine once for each number of ``layers`` (the model's first ones), probe them all, and stop them.
 
     Without prefix caching, whose hits would leave nothing to compute, and without asynchronous scheduling, so that a step's time is
-    its own. One round warms up and is not counted.
+    its own. What warms up is not counted; no probe is begun after ``seconds``. Engines take turns forwards and backwards, so that
+    none always follows another.
     """
     arguments = engine_arguments(pool, choice, seed, folder) | {
         "async_scheduling": False,
@@ -55,22 +65,38 @@ def measure(pool: EnginePool, choice: Replay, folder: Path, *, seconds: float, r
         "disable_log_stats": True,
         "enable_prefix_caching": False,
     }
-    bench = _Bench(EngineArgs(**arguments), vocabulary(pool, choice), choice.layers or pool.shape.layers)
+    vocab = vocabulary(pool, choice)
+    benches: list[_Bench] = []
     try:
+        benches.extend(
+            _Bench(EngineArgs(**(arguments | {"hf_overrides": dict(truncation(count))})), vocab, count) for count in layers
+        )
         began = time.monotonic()
-        probes = list(grid(bench.room))
-        for probe in probes:
-            if probe.kind == "prefill":
-                bench.run(probe)
-        samples, complete = [], True
+        probes = list(grid(benches[0].room))
+        for bench in benches:
+            for probe in probes:
+                if probe.kind == "prefill":
+                    bench.run(probe)
+        samples: list[list[Sample]] = [[] for _ in benches]
+        complete = True
         for turn in range(rounds * len(probes)):
             if time.monotonic() - began > seconds:
                 complete = False
                 break
-            samples += bench.run(probes[turn % len(probes)])
-        return Measured(samples, bench.about, complete)
+            places = range(len(benches)) if turn % 2 else reversed(range(len(benches)))
+            for place in places:
+                samples[place] += benches[place].run(probes[turn % len(probes)])
+        return [Measured(found, bench.about, complete) for found, bench in zip(samples, benches, strict=True)]
     finally:
-        bench.close()
+        for bench in benches:
+            bench.close()
+
+
+class _CoreClock(WallClock):
+    """Goes on while this thread has a core: what its work takes on a machine that has nothing else to do."""
+
+    def now(self) -> float:
+        return time.thread_time()
 
 
 class _Bench:
@@ -88,11 +114,12 @@ class _Bench:
         start_s = time.monotonic() - began
         scheduler = self._engine.engine_core.engine_core.scheduler
         report = DirectReport(self._journal, 0, _ignore)
-        scheduler.steer(Settings("e0", 0, "measured"), VLLM(), WallClock(), report)
+        cuda = torch.cuda.is_available()
+        clock = WallClock() if cuda or torch.get_num_threads() > 1 else _CoreClock()
+        scheduler.steer(Settings("e0", 0, "measured"), VLLM(), clock, report)
         view = scheduler.view
         window = int(self._engine.model_config.max_model_len)
         self.room = Room(view.max_batched_tokens, view.max_seqs, window, view.kv_tokens_capacity)
-        cuda = torch.cuda.is_available()
         self.about = {
             "vllm": vllm.__version__,
             "torch": torch.__version__,

@@ -13,6 +13,7 @@ from traces.hardware import ModelShape
 
 _SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"layers": 2, "hidden": 64, "intermediate": 128, "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 512},
+    "mini": {"layers": 4, "hidden": 128, "intermediate": 384, "heads": 4, "kv_heads": 2, "head_dim": 32, "vocab": 1024},
     "small": {"layers": 8, "hidden": 512, "intermediate": 1536, "heads": 8, "kv_heads": 4, "head_dim": 64, "vocab": 8192},
 }
 
@@ -21,7 +22,7 @@ def stand_in(shape: ModelShape, size: str) -> ModelShape:
     """A dense model for a CPU, with the context window of ``shape``, or ``shape`` itself where ``size`` is "full".
 
     A step of a "tiny" one is vLLM's own work and hardly anything else; in one of a "small" one the model takes most of the time,
-    as on a GPU, and a step takes milliseconds.
+    as on a GPU, and a step takes milliseconds. A "mini" one is another small one, for fleets of several models.
     """
     if size == "full":
         return shape

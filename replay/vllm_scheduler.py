@@ -99,7 +99,7 @@ class Steered(CarriesOut):
             guard = Guard(f"speculator {settings.speculator}", settings.deadline_s, report.fault)
             believed = Acceptance(settings.seed, settings.acceptance or (1.0,))
             self._chooser = Chooser(
-                speculator, self.num_spec_tokens, believed, guard, ahead=self.plans_ahead, told=self._probabilities
+                speculator, self.num_spec_tokens, believed, guard, ahead=self.asynchronous, told=self._probabilities
             )
             if settings.probabilities:
                 note_probabilities()
@@ -112,9 +112,14 @@ class Steered(CarriesOut):
         return probabilities(self._by_id[id].request_id)
 
     @property
-    def plans_ahead(self) -> bool:
-        """A step is planned before the tokens of the one before it are known."""
+    def asynchronous(self) -> bool:
+        """A step is planned, and drafts are given room in it, before the tokens of the one before it are known."""
         return isinstance(self, AsyncScheduler)
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Steps are planned while others are under way: the next one of a request, or in a pipeline those of others."""
+        return self.asynchronous or bool(self.use_pp)
 
     @property
     def planned_shape(self) -> StepShape:

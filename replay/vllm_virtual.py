@@ -25,7 +25,6 @@ from vllm.v1.request import RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
 from policies.drafting.acceptance import Acceptance
-from policies.latency import FingerprintLatency, LatencyModel
 from policies.protocols import Batcher, Speculator
 from policies.types import Role
 from replay.clock import Turn, VirtualClock
@@ -37,11 +36,13 @@ from replay.manifest import Facts
 from replay.prompts import RESERVED, Prompts
 from replay.report import DirectReport
 from replay.request import Request
+from replay.stages import Stages
 from replay.vllm_model import stand_in, write_model
 from replay.vllm_scheduler import SteeredAsyncScheduler, SteeredScheduler
 from replay.vllm_views import LiveEngine, Viewed, live
 from replay.wire import KEY, Left, Settings, settle, told
 from replay.world import Watch, World, fingerprint_of
+from traces.hardware import stage_layers
 from traces.scenario.pools import EnginePool
 from traces.scenario.speculative import Speculative
 
@@ -65,7 +66,7 @@ class _Planned:
 
 
 class VirtualEngine(Viewed):
-    """One engine: vLLM's scheduler, and tokens out of thin air. ``step_time``: what a step lasts.
+    """One engine: vLLM's scheduler, and tokens out of thin air. ``stages``: what batches pass, and for how long.
 
     ``speculative``: how drafts turn out, where there are any; every token of the longest chain takes its ``draft_time_s``.
     """
@@ -79,7 +80,7 @@ class VirtualEngine(Viewed):
         speculator: Speculator,
         *,
         speculative: Speculative | None,
-        step_time: LatencyModel,
+        stages: Stages,
         prompts: Prompts,
         journal: Journal,
         listener: Listener,
@@ -89,15 +90,13 @@ class VirtualEngine(Viewed):
         self.model = settings.model
         self.role = Role(settings.role)
         self._clock = clock
-        self._step_time = step_time
+        self._stages = stages
         self._prompts = prompts
         self._listener = listener
         self._requests: dict[str, Request] = {}
         self._queue: deque[_Planned] = deque()
-        self._ahead = 2 if config.scheduler_config.async_scheduling else 1
+        self._ahead = config.parallel_config.pipeline_parallel_size + config.scheduler_config.async_scheduling
         """Steps in the queue at most."""
-        self._free_s = 0.0
-        """When all planned steps are over."""
         self._executed = False
         """The last plan was not empty."""
         self._stirred = False
@@ -118,6 +117,8 @@ class VirtualEngine(Viewed):
             block_size=block,
             log_stats=False,
         )
+        if self._scheduler.asynchronous and self._scheduler.use_pp:
+            self._scheduler.use_v2_model_runner = True  # the only one for which vLLM overlaps plans and stages
         self._scheduler.steer(settings, batcher, clock, DirectReport(journal, self.index, self._left), speculator)
         init_none_hash(sha256)
         self._hasher = get_request_block_hasher(block, sha256) if config.cache_config.enable_prefix_caching else None
@@ -150,6 +151,7 @@ class VirtualEngine(Viewed):
 
     def abort(self, request: Request) -> None:
         if self._requests.pop(str(request.id), None) is not None:
+            self._stages.forget(str(request.id))
             self._scheduler.finish_requests(str(request.id), RequestStatus.FINISHED_ABORTED)
 
     def lose(self) -> Sequence[Request]:
@@ -158,7 +160,7 @@ class VirtualEngine(Viewed):
         self._queue.clear()
         self._scheduler.lose()
         self._life += 1
-        self._free_s = 0.0
+        self._stages.clear()
         self._stirred = self._executed = False
         return lost
 
@@ -208,18 +210,17 @@ class VirtualEngine(Viewed):
             return _Planned(output, now, frozenset())
         # whoever is admitted with drafts is padded with them: nothing was drafted yet
         admitted = {data.req_id for data in output.scheduled_new_reqs} | set(output.scheduled_cached_reqs.resumed_req_ids)
-        drafting_s = self._draft_s * scheduler.drafted
-        seconds = self._step_time.seconds(scheduler.planned_shape) + drafting_s
-        self._free_s = max(now, self._free_s) + seconds
+        end_s = self._stages.send(output.num_scheduled_tokens, scheduler.planned_shape, self._draft_s * scheduler.drafted, now)
         sampled = frozenset(id for id in output.num_scheduled_tokens if not scheduler.requests[id].is_prefill_chunk)
-        return _Planned(output, self._free_s, sampled, frozenset(admitted))
+        self._stages.sampled(sampled, end_s)
+        return _Planned(output, end_s, sampled, frozenset(admitted))
 
     def _end(self) -> None:
         """The oldest step is over."""
         now = self._clock.now()
         listener, requests, planned = self._listener, self._requests, self._queue.popleft()
         outcome = self._scheduler.update_from_output(planned.output, self._tokens(planned))
-        if self._drafts and not self._scheduler.plans_ahead:
+        if self._drafts and not self._scheduler.asynchronous:
             self._propose()
         done = []
         for outputs in outcome.values():
@@ -230,6 +231,7 @@ class VirtualEngine(Viewed):
                 if one.finish_reason is not None:
                     done.append(requests.pop(one.request_id))
         for request in done:
+            self._stages.forget(str(request.id))
             listener.on_finished(request, now)
         self._stirred = False
         waits = not self._executed and self._scheduler.has_requests()
@@ -296,6 +298,7 @@ def virtual_config(pool: EnginePool, folder: Path) -> VllmConfig:
         device_config=DeviceConfig("cpu"),
     )
     config.scheduler_config.async_scheduling = engine.async_scheduling  # which the CPU's platform turns off
+    config.parallel_config.pipeline_parallel_size = pool.hardware.pipeline_parallel
     if (speculative := engine.speculative) is not None:
         config.speculative_config = SpeculativeConfig(model="ngram", num_speculative_tokens=speculative.num_speculative_tokens)
         config.speculative_config.method = speculative.method  # a real one would have to load a drafter
@@ -327,7 +330,7 @@ def run_virtual(world: World, folder: Path, watch: Watch | None) -> Facts:
             world.batcher(f"e{index}"),
             world.speculator(f"e{index}"),
             speculative=pool.engine.speculative,
-            step_time=FingerprintLatency(fingerprint_of(pool)),
+            stages=Stages(fingerprint_of(pool), [*map(len, stage_layers(pool.shape.layers, pool.hardware.pipeline_parallel))]),
             prompts=prompts,
             journal=world.journal,
             listener=fleet,

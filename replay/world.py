@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from policies import registry
@@ -13,7 +13,7 @@ from policies.decisionlog import DecisionLog, decision_log
 from policies.fingerprint import Fingerprint
 from policies.protocols import Batcher, Router, Scaler, Speculator
 from policies.types import EngineState, Role
-from replay.clock import Clock
+from replay.clock import Clock, Turn
 from replay.drafter import has_probabilities, synthetic
 from replay.engine import Engine
 from replay.faults import strike
@@ -87,10 +87,10 @@ class World:
         router: Router = registry.build("router", chosen.name, chosen.params, self.scenario.seed)
         if self.decisions is not None:
             router = self.decisions.router(router)
-        gpus = [(pool.hardware.gpu, pool.gpus_per_engine) for pool in self.pools]
+        seats = [pool.seat for pool in self.pools]
         failures = self.scenario.failures
         retries = 0 if failures is None else failures.allowed
-        self._fleet = Fleet(clock, router, self.journal, gpus, observe_s=observe_s, retries=retries)
+        self._fleet = Fleet(clock, router, self.journal, seats, gpus=self.scenario.inventory, observe_s=observe_s, retries=retries)
         return self._fleet
 
     def set_going(self, fleet: Fleet, engines: Sequence[Engine], clock: Clock, power: Power | None = None) -> None:
@@ -107,7 +107,17 @@ class World:
             strike(clock, engines, scenario.failures, scenario.seed, fleet.fail)
         if (chosen := scenario.policy.scaler) is not None:
             scaler: Scaler = registry.build("scaler", chosen.name, chosen.params, scenario.seed)
+            self._set_intents(fleet, clock)
             fleet.set_scaler(scaler if self.decisions is None else self.decisions.scaler(scaler))
+
+    def _set_intents(self, fleet: Fleet, clock: Clock) -> None:
+        """Those of the start are there before the scaler is asked for the first time."""
+        for at_s, model, intent in self.scenario.wishes:
+            said = partial(fleet.set_intent, model, intent)
+            if at_s:
+                clock.call_at(at_s, Turn.FLEET, said)
+            else:
+                said()
 
     @property
     def goes_on(self) -> bool:
@@ -197,8 +207,8 @@ def _not_carried_out(scenario: Scenario) -> Iterator[str]:
     for pool in scenario.pools:
         if pool.role is not Role.BOTH and mode == "virtual":
             yield f"fleet: pool {pool.name}: virtual engines have no KV that they could hand over; remove its `role:`, or simulate"
-        if pool.hardware.pipeline_parallel > 1 and mode in ("virtual", "in-process"):
-            yield f"fleet: pool {pool.name}: {mode} engines have one pipeline stage; set `pipeline_parallel: 1`"
+        if pool.hardware.pipeline_parallel > 1 and mode == "in-process":
+            yield f"fleet: pool {pool.name}: in-process engines have one pipeline stage; set `pipeline_parallel: 1`"
         if pool.engine.speculative is not None and pool.engine.speculative.drafter is not None:
             yield f"engine.speculative.drafter: pool {pool.name}: is only simulated; give `acceptance:` rates in its place"
 

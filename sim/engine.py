@@ -191,7 +191,11 @@ class Engine:
             scheduler.changes.told()
             self._plan_expires = step + plan.valid_steps
         busy = scheduler.schedule(plan)
-        self._count()
+        self.running_count = len(scheduler.running)  # as `_count` does; the call would be felt here
+        self.waiting_count = len(scheduler.waiting)
+        self.pending_prefill_tokens = scheduler.pending_prefill_tokens
+        if self._apart:
+            self._count()
         if not busy:
             if (scheduler.waiting or scheduler.running) and not self.leased:  # the end of a lease wakes it
                 self._plan_expires = 0.0
@@ -247,7 +251,11 @@ class Engine:
         steps = self._steps
         self._steps = 0
         scheduler.advance(steps)
-        self._count()
+        self.running_count = len(scheduler.running)  # likewise
+        self.waiting_count = len(scheduler.waiting)
+        self.pending_prefill_tokens = scheduler.pending_prefill_tokens
+        if self._apart:
+            self._count()
         self.journal.steps(self.index, steps, self._batch_start_s, now, self._batch, scheduler.kv.used)
         if self._aborting:
             self._drop()

@@ -8,12 +8,15 @@ count, and are computed again along with the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.arriving import Arriving
+from policies.completions import Completions
 from policies.held import Held
+from policies.intent import Intent
 from policies.protocols import Router, Scaler
-from policies.types import Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Shed
+from policies.types import Arrivals, Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Shed
 from sim.engine import Engine
 from sim.handover import DecodeScheduler
 from sim.journal import Journal
@@ -69,25 +72,30 @@ class Fleet:
         self._for_prefill: Sequence[EngineView] = ()
         self._for_decode: Sequence[EngineView] = ()
         self._scaling: Scaling | None = None
+        self._arriving = Arriving()
+        self._intents: dict[str, Intent] = {}
+        self._news: Completions[Request] = Completions()
+        """For the router; the scaler's are apart."""
         self.lifecycle: Lifecycle
         self.links = Links(kernel, link_latency_s)
         self.losses = Losses()
         self.engines: Sequence[EngineView] = ()
         """The active engines; while the router is asked, those that can serve the request's next phase."""
+        self.completed: Sequence[RequestView] = ()
         self.done = 0
         """Requests that have completed, were shed, or were given up."""
         self.on_done: Callable[[Request], None] | None = None
         """Called for each of them."""
 
-    def set_engines(self, engines: Sequence[Engine]) -> None:
-        """The engines of the fleet, in the order in which policies see them."""
+    def set_engines(self, engines: Sequence[Engine], gpus: Mapping[str, int] | None = None) -> None:
+        """The engines of the fleet, in the order in which policies see them. ``gpus``: as ``Lifecycle`` takes them."""
         self._all = tuple(engines)
         self._by_id = {engine.id: engine for engine in engines}
         self._disaggregated = any(engine.role is not Role.BOTH for engine in engines)
         for engine in engines:
             if isinstance(engine.scheduler, DecodeScheduler):
                 engine.scheduler.pull = self._pull
-        self.lifecycle = Lifecycle(self._kernel, self._all, self._changed)
+        self.lifecycle = Lifecycle(self._kernel, self._all, self._changed, gpus)
         if self._observe_s:
             self._observer = Observer(self._kernel, self._all, self._observe_s, self._refreshed)
         self._look()
@@ -95,6 +103,12 @@ class Fleet:
     def set_scaler(self, scaler: Scaler) -> None:
         """Ask a scaler, at once and then as it wishes."""
         self._scaling = Scaling(self._kernel, scaler, self, self.lifecycle, self._by_id)
+
+    def set_intent(self, model: str, intent: Intent) -> None:
+        """Somebody wants this of the model's deployment from now on."""
+        self._intents[model] = intent
+        if self._scaling is not None:
+            self._scaling.again()
 
     # --- FleetView ----------------------------------------------------------------------------------------------------
 
@@ -117,6 +131,14 @@ class Fleet:
     @property
     def inventory(self) -> Inventory:
         return self.lifecycle.inventory()
+
+    @property
+    def arrivals(self) -> Sequence[Arrivals]:
+        return self._arriving.counts
+
+    @property
+    def intents(self) -> Mapping[str, Intent]:
+        return self._intents
 
     def _view(self, engine: Engine) -> EngineView:
         observed = self._observer is not None and engine.state is EngineState.ACTIVE
@@ -144,6 +166,8 @@ class Fleet:
 
     def dispatch(self, request: Request) -> None:
         """Route a request that has just arrived, has been prefilled, or has lost its engine."""
+        if request.source is None and not request.attempts:
+            self._arriving.came(request)
         hold = self._carry_out(request)
         if hold is not None:
             self._held.add(request, hold)
@@ -152,6 +176,7 @@ class Fleet:
 
     def _carry_out(self, request: Request) -> Hold | None:
         """Ask the router and do as it says. The decision, if it is to hold the request."""
+        self.completed = self._news.told()
         if self._disaggregated:
             self.engines = self._for_prefill if request.source is None else self._for_decode
             decision = self._router.route(request, self)
@@ -206,6 +231,9 @@ class Fleet:
     def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None:
         """An engine completed requests: who is held gets another offer."""
         for request in requests:
+            self._news.add(request)
+            if self._scaling is not None:
+                self._scaling.news.add(request)
             self._finish(request)
         if engine.state is not _ACTIVE:
             self.lifecycle.left(engine)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from policies.seating import Seating
 from policies.types import EngineState, Inventory
 from sim.engine import Engine
 from sim.kernel import FLEET, Kernel
 
 
 class Lifecycle:
-    """Changes the states of engines and keeps their history. ``on_change`` is called after every change.
+    """Changes the states of engines and keeps their history. ``on_change`` is called after every change. ``gpus``: by type, that
+    there are, where they are fewer than all engines together need.
 
     ``history``: (time, engine index, state), the states at time 0 first.
     """
 
-    def __init__(self, kernel: Kernel, engines: Sequence[Engine], on_change: Callable[[Engine], None]) -> None:
+    def __init__(
+        self, kernel: Kernel, engines: Sequence[Engine], on_change: Callable[[Engine], None], gpus: Mapping[str, int] | None = None
+    ) -> None:
         self._kernel = kernel
         self._engines = engines
         self._on_change = on_change
+        self._seating = Seating({engine.id: engine.site.seat for engine in engines}, gpus)
         self._lives = [0] * len(engines)
         """Counts an engine's changes, so that a timer can tell whether it is still meant."""
         self.history = [(0.0, engine.index, engine.state) for engine in engines]
@@ -53,19 +58,13 @@ class Lifecycle:
         self._later(engine, down_s, lambda: self._enter(engine, EngineState.PARKED) if drained else self._start(engine))
 
     def inventory(self) -> Inventory:
-        """GPUs by type, in all and of parked engines."""
-        total: dict[str, int] = {}
-        free: dict[str, int] = {}
-        for engine in self._engines:
-            gpu, gpus = engine.site.gpu, engine.site.gpus
-            total[gpu] = total.get(gpu, 0) + gpus
-            free[gpu] = free.get(gpu, 0) + (gpus if engine.state is EngineState.PARKED else 0)
-        return Inventory(total, free)
+        """GPUs by type: all, and those that no engine occupies."""
+        return self._seating.inventory({engine.id for engine in self._engines if engine.state is EngineState.PARKED})
 
     def _start(self, engine: Engine) -> None:
-        if engine.site.start_up_s:
+        if engine.site.seat.start_up_s:
             self._enter(engine, EngineState.STARTING)
-            self._later(engine, engine.site.start_up_s, lambda: self._enter(engine, EngineState.ACTIVE))
+            self._later(engine, engine.site.seat.start_up_s, lambda: self._enter(engine, EngineState.ACTIVE))
         else:
             self._enter(engine, EngineState.ACTIVE)
 

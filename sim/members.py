@@ -128,11 +128,9 @@ def engine_limits(pool: EnginePool) -> EngineLimits:
 
 def _site(pool: EnginePool) -> Site:
     return Site(
-        gpu=pool.hardware.gpu,
-        gpus=pool.gpus_per_engine,
+        seat=pool.seat,
         role=pool.role,
         tier=pool.hardware.tier,
-        start_up_s=pool.start_up_s,
         kv_token_bytes=pool.kv_token_bytes,
         link_bytes_s=pool.link_bytes_s,
     )

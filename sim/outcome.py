@@ -117,8 +117,8 @@ def _fleet(engines: Sequence[Engine], history: Sequence[tuple[float, int, Engine
         "time_s": np.array([time for time, _, _ in history]),
         "engine": [engine.id for engine in changed],
         "model": [engine.model for engine in changed],
-        "gpu": [engine.site.gpu for engine in changed],
-        "gpus": np.array([engine.site.gpus for engine in changed], np.int32),
+        "gpu": [engine.site.seat.gpu for engine in changed],
+        "gpus": np.array([engine.site.seat.gpus for engine in changed], np.int32),
         "state": [str(state) for _, _, state in history],
     }
     return make_table(FLEET, columns)

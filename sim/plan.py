@@ -1,80 +1,56 @@
-"""Which GPUs to buy: the cheapest fleet of each kind that meets the objectives of a scenario's workload.
+"""Which GPUs to buy: the cheapest fleet of each kind that meets a workload's objectives, or the most that given GPUs carry.
 
-In two steps. Every deployment of the model is estimated from its fingerprint in closed form (``traces.candidates``), which takes
-seconds for hundreds. The most promising ones, and at least one of each GPU type, are then simulated under every policy that was
-asked for: the least number of engines with which the goal holds is searched (``sim.search``), with the same requests and noise in
-all. What is reported is simulated; the closed form only decides where to look, and where a search begins.
+In four steps. Every deployment of the model is estimated from its fingerprint in closed form (``traces.candidates``), which takes
+seconds for hundreds. The most promising ones, and at least one of each GPU type, are simulated in short runs under the policies
+and settings of the knobs that were asked for (``sim.planning.contest``), all with the same requests and noise. What leads then, and
+what comes nearest, runs for the scenario's whole duration, or as much of it as was asked for, and the first of them is put under
+stress (``sim.planning.stress``). What is reported is simulated; the closed form only decides where to look, and how far the error
+of step times reaches.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from policies.iserve.candidate import Candidate
-from policies.types import SLO, Demand
+from policies.types import Demand
 from sim.backends import run_all
-from sim.bracket import Answer
-from sim.goals import Goal
-from sim.search import lowest
-from sim.sweep import Point, Runner, estimate
-from traces.build import build_workload
-from traces.candidates import PRECISIONS, candidates
+from sim.planning.contest import Contender, contest, told_apart
+from sim.planning.demand import demand_of as demand_of
+from sim.planning.demand import shortened
+from sim.planning.gauge import Gauge
+from sim.planning.question import Against, Alternative, Arm, Headroom, Plan, Question, Refusal, Shaken
+from sim.planning.question import deployed as deployed
+from sim.planning.sizing import Ladder, Need, need, rungs
+from sim.planning.stress import stressed
+from sim.planning.trial import Setting, Trial, attempt
+from traces.candidates import candidates
 from traces.errors import InputError
-from traces.intervals import Estimate
+from traces.hardware import GPUS
 from traces.scenario import Scenario, load_scenario
 
-SHOWN = ("attainment", "ttft_s.p99", "tpot_s.p99", "usd_per_mtok", "busy")
-MOST_SIMULATED = 10
-FURTHER = 3
-"""How often a search whose answer lies outside its bracket is begun anew with a wider one."""
+SHORT = 2_000
+MEDIUM = 6_000
+"""Measured requests of a run in the contest, and of one under stress."""
+LONGER = 3
+MOST_LONGER = 4
+"""Alternatives that run longer than the contest: so many at least, and at most where they cannot be told from the first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """``gpus``: type → how many may be used. ``attainment``: share of requests that must meet their SLO. ``policies``: stacks, or
-    parts of one, as a scenario's ``policy:`` takes them, each a set of overrides. ``most``: deployments that are simulated.
-    """
+class Progress:
+    """``stage``: in words; ``done`` of ``total`` in it; ``standings``: the best so far."""
 
-    gpus: Mapping[str, int]
-    attainment: float = 0.9
-    policies: Sequence[tuple[str, ...]] = ((),)
-    precisions: Mapping[str, Sequence[str]] = field(default_factory=lambda: PRECISIONS)
-    most: int = MOST_SIMULATED
-    seeds: int = 4
+    stage: str
+    done: int
+    total: int
+    standings: Sequence[Alternative]
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """One deployment under one policy. ``engines``: fewest with which the goal holds, in [``lo``, ``hi``] for sure; ``None``: it
-    does not hold with as many as there are GPUs for. ``found``: the metrics of ``SHOWN`` at that size.
-    """
-
-    candidate: Candidate
-    policy: tuple[str, ...]
-    engines: int | None
-    lo: float | None
-    hi: float | None
-    usd_per_hour: float
-    found: Mapping[str, Estimate]
-    runs: int
-    note: str = ""
-
-    @property
-    def gpus(self) -> int | None:
-        return None if self.engines is None else self.engines * self.candidate.configuration.gpus
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """``alternatives``: cheapest first, failures last. ``considered``: deployments estimated. ``demand``: what they serve."""
-
-    demand: Demand
-    alternatives: Sequence[Alternative]
-    considered: int
+Watch = Callable[[Progress], None]
 
 
 def plan(
@@ -84,15 +60,22 @@ def plan(
     sets: Sequence[str] = (),
     jobs: int | None = None,
     cache: Path | None = None,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
-    """Answers the question for a scenario, whose own fleet is put aside. ``watch``: told how many of how many searches are done.
+    """Answers the question for a scenario, whose own fleet is put aside.
 
     Raises:
         InputError: the scenario has no rate, no objective or several models, or no deployment fits.
     """
-    demand = demand_of(load_scenario(path, sets), question.attainment)
-    offered = candidates(demand, question.gpus, precisions=question.precisions, within_inventory=False)
+    scenario = load_scenario(path, sets)
+    demand = demand_of(scenario, question.attainment)
+    offered = candidates(
+        demand,
+        question.gpus,
+        precisions=question.precisions,
+        usd_per_gpu_hour=question.usd_per_gpu_hour,
+        within_inventory=False,
+    )
     chosen = shortlist(offered, question)
     if not chosen:
         kinds = ", ".join(question.gpus)
@@ -100,140 +83,250 @@ def plan(
             f"plan: no deployment of {demand.model} on {kinds} can meet the objectives at all, even for one request at a time; "
             "loosen them, or offer other GPUs or precisions"
         )
-    tasks = [_Task(Path(path), tuple(sets), c, p, question, cache) for c in chosen for p in question.policies]
-    found: list[Alternative] = []
-    for _, (alternative, faults) in run_all(_simulate, tasks, jobs=jobs):
-        if faults or alternative is None:
-            raise InputError(*faults)
-        found.append(alternative)
-        if watch is not None:
-            watch(len(found), len(tasks))
-    found.sort(key=lambda a: (a.engines is None, a.usd_per_hour, a.candidate.configuration, a.policy))
-    return Plan(demand, found, len(offered))
-
-
-def demand_of(scenario: Scenario, attainment: float) -> Demand:
-    """What the scenario's requests are together: mean lengths, the rate, and the objective that decides.
-
-    That is the strictest one after the strictest requests have been left out that need not be attained.
-
-    Raises:
-        InputError: a closed loop, no objective, or several models.
-    """
-    built = build_workload(scenario)
-    work = built.workload
-    if built.concurrency or len(work.arrival_s) < 2 or work.arrival_s[-1] <= 0:
-        raise InputError("plan: needs requests that arrive at a rate; give every workload entry a `rate:`")
-    if len(models := {klass.model or scenario.model for klass in work.classes}) > 1:
-        raise InputError(f"plan: the workload is of {len(models)} models ({', '.join(sorted(models))}); plan for one at a time")
-    strictest = [_deciding(work, lambda slo: slo.ttft_s, attainment), _deciding(work, lambda slo: slo.tpot_s, attainment)]
-    if strictest == [None, None] and not any(klass.slo.e2e_s for klass in work.classes):
-        raise InputError("plan: no request has an objective; give the workload an `slo:`")
-    duration = scenario.duration_s or float(work.arrival_s[-1])
-    return Demand(
-        model=models.pop(),
-        tier="all",
-        slo=SLO(ttft_s=strictest[0], tpot_s=strictest[1]),
-        rate_per_s=len(work.arrival_s) / duration,
-        prompt_tokens=float(work.prompt_tokens.mean()),
-        output_tokens=float(work.output_tokens.mean()),
-    )
-
-
-def _deciding(work: Any, of: Callable[[SLO], float | None], attainment: float) -> float | None:
-    """The objective below which no more than 1 − ``attainment`` of the requests have theirs."""
-    import numpy as np
-
-    share = np.bincount(work.klass, minlength=len(work.classes)) / len(work.arrival_s)
-    known = sorted((limit, float(part)) for k, part in zip(work.classes, share, strict=True) if (limit := of(k.slo)) is not None)
-    passed = 0.0
-    for limit, part in known:
-        passed += part
-        if passed > 1 - attainment:
-            return limit
-    return known[-1][0] if known else None
+    setting = Setting(Path(path), tuple(sets), question.attainment, question.aim, question.gpus, cache)
+    return _Planner(scenario, demand, question, setting, jobs, watch).answered(chosen, offered)
 
 
 def shortlist(offered: Sequence[Candidate], question: Question) -> list[Candidate]:
-    """The cheapest by the closed form that could fit, the best of each GPU type first, then the others."""
-    possible = [c for c in offered if math.isfinite(c.usd_per_hour) and c.requests_per_s.value > 0]
-    near = [c for c in possible if c.gpus <= 2 * question.gpus[c.configuration.gpu]]
-    ranked = sorted(near or possible, key=lambda c: (c.usd_per_hour, c.configuration))
+    """Those that could fit and cost no more than the margin allows, by the closed form; the best of each GPU type first."""
+    possible = [c for c in offered if c.requests_per_s.value > 0 and math.isfinite(c.usd_per_hour)]
+    ranked = sorted(_affordable(possible, question) or possible, key=lambda c: (_expected(c, question), c.configuration))
     first = {c.configuration.gpu: c for c in reversed(ranked)}
-    best = sorted(first.values(), key=lambda c: c.usd_per_hour)
-    return [*best, *(c for c in ranked if c not in best)][: max(question.most, 1)]
+    best = sorted(first.values(), key=lambda c: _expected(c, question))
+    near = [c for c in _within(ranked, question) if c not in best]
+    return [*best, *near][: max(question.most, 1)]
 
 
-class _Task(NamedTuple):
-    path: Path
-    sets: tuple[str, ...]
-    candidate: Candidate
-    policy: tuple[str, ...]
-    question: Question
-    cache: Path | None
+def _affordable(possible: Sequence[Candidate], question: Question) -> list[Candidate]:
+    """Those for which there may be enough GPUs; the closed form may be off by a factor of two."""
+    if question.aim == "rate":
+        return [c for c in possible if question.gpus[c.configuration.gpu] >= c.configuration.gpus]
+    return [c for c in possible if c.gpus <= 2 * question.gpus[c.configuration.gpu]]
 
 
-def _simulate(task: _Task) -> tuple[Alternative | None, tuple[str, ...]]:
-    try:
-        return _smallest(task), ()
-    except InputError as error:
-        configuration = task.candidate.configuration
-        return None, tuple(f"{configuration}: {fault}" for fault in error.faults)
+def _expected(candidate: Candidate, question: Question) -> float:
+    """Of the closed form: what the fewest GPUs cost, how many they are, or the inverse of the rate that they carry."""
+    if question.aim == "rate":
+        engines = question.gpus[candidate.configuration.gpu] // candidate.configuration.gpus
+        return 1 / (engines * candidate.requests_per_s.value)
+    return float(candidate.gpus) if question.aim == "gpus" else candidate.usd_per_hour
 
 
-def _smallest(task: _Task) -> Alternative:
-    """The least number of engines, searched around what the closed form expects."""
-    candidate, question = task.candidate, task.question
-    each = candidate.configuration.gpus
-    most = question.gpus[candidate.configuration.gpu] // each
-    sets = (*task.sets, *deployed(candidate), *task.policy)
-    goal = Goal("attainment", question.attainment)
-    expected = min(candidate.replicas, most)
-    low, high = max(1, expected - 1), min(most, expected + 1)
-    runs, answer = 0, None
-    for _ in range(FURTHER):
-        answer = _search(task, sets, goal, low, high)
-        runs += answer.runs
-        if answer.outside == "above" and high < most:
-            low, high = high, min(most, 2 * high)
-        elif answer.outside == "below" and low > 1:
-            low, high = max(1, low // 2), low
-        else:
-            break
-    assert answer is not None
-    if answer.outside is not None or answer.value is None:
-        return Alternative(candidate, task.policy, None, None, None, float("inf"), {}, runs, f"not with {most} engines")
-    engines = round((answer.hi if answer.hi is not None else answer.value) / each)
-    runner = Runner(task.path, sets=sets, backend="threads", jobs=1, cache=task.cache)
-    scenario = runner.scenario((f"fleet.gpus={engines * each}",))
-    result = runner.run([Point((f"fleet.gpus={engines * each}",), scenario.seed)])
-    if result.faults:
-        raise InputError(*result.faults)
-    metrics = result.results[0].summary()["metrics"]
-    price = scenario.fleet.price_usd_per_gpu_hour
-    return Alternative(
-        candidate,
-        task.policy,
-        engines,
-        None if answer.lo is None else answer.lo / each,
-        None if answer.hi is None else answer.hi / each,
-        engines * each * price,
-        {name: estimate(metrics, name) for name in SHOWN},
-        runs,
-    )
+def _within(ranked: Sequence[Candidate], question: Question) -> list[Candidate]:
+    return [c for c in ranked if _expected(c, question) <= (1 + question.margin) * _expected(ranked[0], question)]
 
 
-def _search(task: _Task, sets: tuple[str, ...], goal: Goal, low: int, high: int) -> Answer:
-    each = task.candidate.configuration.gpus
-    field_ = f"fleet.gpus={low * each}..{max(high, low + 1) * each}"
-    return lowest(task.path, field_, [goal], sets=sets, seeds=task.question.seeds, backend="threads", jobs=1, cache=task.cache)
+class _Planner:
+    """The steps after the shortlist."""
+
+    def __init__(
+        self, scenario: Scenario, demand: Demand, question: Question, setting: Setting, jobs: int | None, watch: Watch | None
+    ) -> None:
+        self._scenario, self._demand, self._question, self._setting = scenario, demand, question, setting
+        self._jobs, self._watch = jobs, watch
+
+    def answered(self, chosen: Sequence[Candidate], offered: Sequence[Candidate]) -> Plan:
+        question = self._question
+        arms = [self._arm(c, policy, knobs) for c in chosen for policy in question.policies for knobs in question.knobs]
+        outcome = contest(self._setting, arms, self._short, question.seeds, self._jobs, self._contest_told)
+        refusals = [Refusal(one.arm, one.faults) for one in outcome.known if one.faults]
+        known = [one for one in outcome.known if not one.faults]
+        if not known:
+            raise InputError(*dict.fromkeys(f"{r.arm.candidate.configuration}: {f}" for r in refusals for f in r.reasons))
+        found = self._longer(known, [self._alternative(one) for one in known])
+        outside = [] if question.extrapolate else [a for a in found if a.beyond]
+        refusals += [Refusal(a.arm, a.beyond) for a in outside]
+        found = sorted((a for a in found if a not in outside), key=self._order)
+        found = _fronted(self._compared(found, {one.arm: one for one in known}))
+        headroom: Headroom | None = None
+        shaken: list[Shaken] = []
+        if question.stress and found and found[0].engines is not None:
+            headroom, shaken = stressed(
+                self._setting, found[0], self._cut(found[0].arm, MEDIUM), self._jobs, self._stress_told(found)
+            )
+        possible = [c for c in offered if c.requests_per_s.value > 0]
+        return Plan(
+            demand=self._demand,
+            question=question,
+            alternatives=found,
+            refusals=refusals,
+            considered=len(offered),
+            hopeless=len(offered) - len(possible),
+            passed_over=len(set(_within(sorted(possible, key=lambda c: _expected(c, question)), question)) - set(chosen)),
+            seeds=outcome.seeds,
+            separated=outcome.separated,
+            headroom=headroom,
+            shaken=shaken,
+            **self._seconds(found[0].arm if found else arms[0][0]),
+        )
+
+    def _arm(self, candidate: Candidate, policy: tuple[str, ...], knobs: tuple[str, ...]) -> tuple[Arm, float, int]:
+        """The arm, the price of its supply, and the rung to begin at."""
+        question, c = self._question, candidate.configuration
+        price = question.usd_per_gpu_hour.get(c.gpu, GPUS[c.gpu].usd_per_hour)
+        arm = Arm(candidate, policy, knobs, price)
+        if question.aim == "rate":
+            engines = max(1, question.gpus[c.gpu] // c.gpus)
+            assert self._demand.rate_per_s is not None
+            arm = replace(arm, engines=engines, load=engines * candidate.requests_per_s.value / self._demand.rate_per_s)
+            return arm, 1.0, self._setting.ladder(arm).rung(1 / arm.load)
+        return arm, c.gpus * (price if question.aim == "usd" else 1.0), candidate.replicas
+
+    # --- from runs to answers ---------------------------------------------------------------------------------------------
+
+    def _alternative(self, one: Contender) -> Alternative:
+        return self._told(one.arm, one.seeds.get(0, {}), one.ladder, one.runs, long=self._short(one.arm) == self._long(one.arm))
+
+    def _told(self, arm: Arm, gauges: Mapping[int, Gauge], ladder: Ladder, runs: int, *, long: bool) -> Alternative:
+        missed, held = rungs(gauges)
+        less = gauges[missed] if missed is not None else None
+        binds, binding = ("", "") if less is None else (less.binds, less.binding)
+        if held is None:
+            return Alternative(arm, None, binds=binds, binding=binding, runs=runs, long=long)
+        at, takes = gauges[held], need(gauges, ladder)
+        assert takes is not None
+        answer = Alternative(
+            arm,
+            arm.engines or held,
+            found=at.found,
+            need=takes.value,
+            long=long,
+            binds=binds or at.binds,
+            binding=binding,
+            runs=runs,
+            warnings=at.warnings,
+            beyond=at.beyond,
+        )
+        return self._with_noise(answer, takes, ladder)
+
+    def _with_noise(self, answer: Alternative, takes: Need, ladder: Ladder) -> Alternative:
+        capacity, rate = answer.candidate.requests_per_s, self._demand.rate_per_s
+        assert rate is not None
+        slow = math.inf if capacity.low <= 0 else capacity.value / capacity.low
+        fast = capacity.value / capacity.high
+        if self._question.aim == "rate":
+            ends = (rate / takes.hi, rate / takes.lo)
+            return replace(
+                answer, rate_per_s=rate / takes.value, rate_lo=ends[0], rate_hi=ends[1], hardware=(ends[0] / slow, ends[1] / fast)
+            )
+        assert answer.engines is not None
+        lo, hi = (max(1, math.ceil(end - 1e-6)) for end in (takes.lo, takes.hi))
+        hardware = (max(1, math.ceil(takes.lo * fast - 1e-6)), math.ceil(takes.hi * slow) if math.isfinite(slow) else math.inf)
+        return replace(answer, lo=min(lo, answer.engines), hi=max(hi, answer.engines), hardware=hardware, rate_per_s=rate)
+
+    def _order(self, a: Alternative) -> tuple[float, float, float, object, object, object]:
+        aim = self._question.aim
+        score = -a.rate_per_s if aim == "rate" else float(a.gpus or math.inf) if aim == "gpus" else a.usd_per_hour
+        if a.engines is None:
+            score = math.inf
+        takes = a.need * a.arm.each if math.isfinite(a.need) else math.inf
+        return score, a.usd_per_hour, takes, a.candidate.configuration, a.policy, a.arm.knobs
+
+    # --- in longer runs ---------------------------------------------------------------------------------------------------
+
+    def _longer(self, known: Sequence[Contender], found: Sequence[Alternative]) -> list[Alternative]:
+        """The first few again, in longer runs, where those of the contest were shorter."""
+        if all(self._short(a.arm) == self._long(a.arm) for a in found):
+            return list(found)
+        standing = [a for a in found if a.engines is not None and (self._question.extrapolate or not a.beyond)]
+        standing.sort(key=self._order)
+        contenders = {one.arm: one for one in known}
+        first = contenders[standing[0].arm] if standing else None
+        level = [a for a in standing if first is not None and not told_apart(first, contenders[a.arm])]
+        near = [a for i, a in enumerate(standing) if i < LONGER or a in level][:MOST_LONGER]
+        trials = [
+            Trial(self._setting, a.arm, self._long(a.arm), 0, self._setting.ladder(a.arm).rung(a.need), tries=5) for a in near
+        ]
+        answers = {a.arm: a for a in found}
+        for done, (index, tried) in enumerate(run_all(attempt, trials, jobs=self._jobs), 1):
+            arm = trials[index].arm
+            if not tried.faults:
+                answers[arm] = self._told(arm, tried.found, self._setting.ladder(arm), answers[arm].runs + tried.runs, long=True)
+            self._tell("longer runs of the first ones", done, len(trials), list(answers.values()))
+        return list(answers.values())
+
+    # --- beside each other ------------------------------------------------------------------------------------------------
+
+    def _compared(self, found: Sequence[Alternative], contenders: dict[Arm, Contender]) -> list[Alternative]:
+        """With what is known of the order between each and the first."""
+        if not found or found[0].engines is None:
+            return list(found)
+        first = found[0]
+        out = [first]
+        for a in found[1:]:
+            if a.engines is None:
+                out.append(a)
+                continue
+            same = a.candidate.configuration == first.candidate.configuration
+            if not told_apart(contenders[first.arm], contenders[a.arm]) and not self._disjoint(first, a):
+                against: Against = "noise"
+            elif not same and self._overlap(first, a):
+                against = "step times"
+            else:
+                against = "apart"
+            out.append(replace(a, against="same" if self._order(a)[0] == self._order(first)[0] else against))
+        return out
+
+    def _disjoint(self, first: Alternative, other: Alternative) -> bool:
+        """Whether the noise of their own runs leaves no doubt of the order."""
+        if self._question.aim == "rate":
+            return other.rate_hi < first.rate_lo
+        assert first.hi is not None
+        assert other.lo is not None
+        return first.hi * self._price(first.arm) < other.lo * self._price(other.arm)
+
+    def _price(self, arm: Arm) -> float:
+        """Of an engine, in what is ranked."""
+        return arm.each * (arm.usd_per_gpu_hour if self._question.aim == "usd" else 1.0)
+
+    def _overlap(self, first: Alternative, other: Alternative) -> bool:
+        """Whether the error of the step times could put the other before the first."""
+        assert first.hardware is not None
+        assert other.hardware is not None
+        if self._question.aim == "rate":
+            return other.hardware[1] >= first.hardware[0]
+        return other.hardware[0] * self._price(other.arm) <= first.hardware[1] * self._price(first.arm)
+
+    # --- on the way ---------------------------------------------------------------------------------------------------
+
+    def _contest_told(self, stage: str, done: int, total: int, known: Sequence[Contender]) -> None:
+        if self._watch is not None:
+            self._tell(f"short runs of {stage}", done, total, [self._alternative(one) for one in known if one.needs])
+
+    def _stress_told(self, found: Sequence[Alternative]) -> Callable[[int, int], None]:
+        return lambda done, total: self._tell("the first one under stress", done, total, found)
+
+    def _tell(self, stage: str, done: int, total: int, found: Sequence[Alternative]) -> None:
+        if self._watch is not None:
+            self._watch(Progress(stage, done, total, sorted(found, key=self._order)))
+
+    # --- how long runs are --------------------------------------------------------------------------------------------
+
+    def _short(self, arm: Arm) -> tuple[str, ...]:
+        return self._cut(arm, SHORT)
+
+    def _long(self, arm: Arm) -> tuple[str, ...]:
+        return self._cut(arm, self._question.requests)
+
+    def _cut(self, arm: Arm, requests: int) -> tuple[str, ...]:
+        """Overrides for runs of so many requests at the load that the arm is expected to carry."""
+        assert self._demand.rate_per_s is not None
+        demand = replace(self._demand, rate_per_s=self._demand.rate_per_s * arm.load)
+        return shortened(self._scenario, demand, min(requests, self._question.requests))
+
+    def _seconds(self, arm: Arm) -> dict[str, float]:
+        """Simulated in a run of each kind."""
+        cuts = {"short_s": self._short(arm), "medium_s": self._cut(arm, MEDIUM), "long_s": self._long(arm), "whole_s": ()}
+        sets = (*self._setting.sets, *arm.deployed())
+        runs = {kind: load_scenario(self._setting.path, (*sets, *cut)).duration_s for kind, cut in cuts.items()}
+        return {kind: math.nan if seconds is None else seconds for kind, seconds in runs.items()}
 
 
-def deployed(candidate: Candidate) -> tuple[str, ...]:
-    """Overrides that put the candidate in place of a scenario's fleet, one engine of it."""
-    c = candidate.configuration
-    kv = f", kv_precision: {c.kv_precision}" if c.kv_precision != "bf16" else ""
-    return (
-        f"fleet={{gpu: {c.gpu}, gpus: {c.gpus}, tensor_parallel: {c.tensor_parallel}, "
-        f"pipeline_parallel: {c.pipeline_parallel}, precision: {c.precision}{kv}}}",
-    )
+def _fronted(found: Sequence[Alternative]) -> list[Alternative]:
+    """With those marked that nothing beats in both output tokens per second and GPU, and tokens per second and user."""
+    points = [(a.tokens_s_per_gpu or 0.0, a.tokens_s_per_user or 0.0) for a in found]
+
+    def beaten(point: tuple[float, float]) -> bool:
+        return any(u >= point[0] and v >= point[1] for u, v in points if (u, v) != point)
+
+    return [replace(a, front=min(point) > 0 and not beaten(point)) for a, point in zip(found, points, strict=True)]

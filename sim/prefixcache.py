@@ -55,6 +55,9 @@ class Run:
 _PRIVATE = 0
 """The content of blocks that only their own request can find."""
 
+_NOBODYS = -1
+"""The content of blocks that nobody can find any more: their request is done. Next to each other in the ring they are one run."""
+
 
 @dataclass(slots=True)
 class Holding:
@@ -91,7 +94,7 @@ class PrefixCache:
 
     def enter(self, request: Request) -> None:
         """Before a request's first ``match``."""
-        path = self._trie.path(request.prefix_blocks)
+        path = self._trie.path(request.prefix_blocks) if request.prefix_blocks else ()
         findable = min(request.prompt_tokens, len(path) * self._trie.tokens) // self._block_tokens
         request.holding = Holding(path, findable)
 
@@ -184,10 +187,18 @@ class PrefixCache:
         self.blank += request.blocks - max(full, shared)
         freed = request.blocks - shared
         if full > shared:
-            private = Run(_PRIVATE, shared, full, 0)
-            self._link(private)
+            newest = self._oldest.before
             if returns:
+                private = Run(_PRIVATE, shared, full, 0)
+                self._link(private)
                 holding.left = [run for run in holding.left if run.hi > run.lo] + [private]
+            elif newest.content == _NOBODYS:
+                newest.hi += full - shared
+                self.idle += full - shared
+            else:
+                self._link(Run(_NOBODYS, shared, full, 0))
+        if not shared:
+            return freed
         for run, end in reversed(holding.runs):
             pieces = []
             piece: Run | None = run
@@ -225,7 +236,7 @@ class PrefixCache:
         self.idle -= run.hi - run.lo
 
     def _forget(self, run: Run) -> None:
-        if run.content != _PRIVATE:
+        if run.content > 0:
             runs = self._found[run.content]
             runs.remove(run)
             if not runs:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from policies import registry
 from policies.decisionlog import decision_log
@@ -14,7 +15,7 @@ from policies.protocols import Batcher, Router, Scaler, Speculator
 from sim.faults import Fault, RandomFaults, strike
 from sim.fleet import Fleet
 from sim.journal import Journal
-from sim.kernel import Kernel
+from sim.kernel import FLEET, Kernel
 from sim.load import Load
 from sim.manifest import manifest
 from sim.members import build_engines
@@ -106,7 +107,7 @@ class _World:
             return log.speculator(engine, built) if log else built
 
         self.engines = build_engines(scenario, fingerprints, workload, self.kernel, self.journal, self.fleet, batcher, speculator)
-        self.fleet.set_engines(self.engines)
+        self.fleet.set_engines(self.engines, scenario.inventory)
         until = float("inf") if scenario.duration_s is None else scenario.duration_s
         front = scenario.frontend
         self.load = Load(
@@ -123,9 +124,19 @@ class _World:
             self._set_faults(failures)
         if policy.scaler is not None:
             scaler: Scaler = registry.build("scaler", policy.scaler.name, policy.scaler.params, seed)
+            self._set_intents()
             self.fleet.set_scaler(log.scaler(scaler) if log else scaler)
         if failures is not None or policy.scaler is not None:
             self.fleet.on_done = self._last_done  # timers would keep the run going
+
+    def _set_intents(self) -> None:
+        """Those of the start are there before the scaler is asked for the first time."""
+        for at_s, model, intent in self.scenario.wishes:
+            said = partial(self.fleet.set_intent, model, intent)
+            if at_s:
+                self.kernel.call_at(at_s, FLEET, lambda _, said=said: said())  # type: ignore[misc]
+            else:
+                said()
 
     def _set_faults(self, failures: Faults) -> None:
         outages = [

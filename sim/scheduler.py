@@ -206,10 +206,11 @@ class Scheduler(Seats):
             spare = limits.watermark_blocks if running else 0
             if self.prefix is not None:
                 matched = self.prefix.match(request)
-                found = matched[-1][2] if matched else 0
-                idle = sum(end - first for run, first, end in matched if run.refs == 0)
-                need -= found - idle
-                tokens -= found * kv.block_tokens
+                if matched:
+                    found = matched[-1][2]
+                    idle = sum(end - first for run, first, end in matched if run.refs == 0)
+                    need -= found - idle
+                    tokens -= found * kv.block_tokens
             ahead = tokens
             if limits.scheduler_reserve_full_isl and need + spare > kv.total - kv.used:
                 break

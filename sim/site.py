@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.types import Role
+from policies.types import Role, Seat
+
+ONE_GPU = Seat()
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Of one engine. ``gpus``: all of them, tensor × pipeline parallel. ``start_up_s``: from nothing to serving.
+    """Of one engine. ``seat``: its GPUs, and how long it takes to come up.
 
     ``kv_token_bytes``: KV of one token, over all its GPUs. ``link_bytes_s``: its network bandwidth, over all its GPUs.
     """
 
-    gpu: str = "h200"
-    gpus: int = 1
+    seat: Seat = ONE_GPU
     role: Role = Role.BOTH
     tier: str | None = None
-    start_up_s: float = 0.0
     kv_token_bytes: int = 0
     link_bytes_s: float = float("inf")
 

@@ -133,7 +133,7 @@ class SweepResult:
         import pandas as pd
 
         keys = self.axes
-        columns: dict[str, list[Any]] = {name: [] for name in (*keys, *_COLUMNS)}
+        columns: dict[str, list[Any]] = {name: [] for name in (*keys, *COLUMNS)}
         for result in self.results:
             place = coordinates(result.point)
             rows = list(_rows(result))
@@ -141,7 +141,7 @@ class SweepResult:
                 columns[key] += [place.get(key)] * len(rows)
             columns["seed"] += [result.point.seed] * len(rows)
             columns["point"] += [result.key] * len(rows)
-            for name, values in zip(_COLUMNS[1:-1], zip(*rows, strict=True), strict=True):
+            for name, values in zip(COLUMNS[1:-1], zip(*rows, strict=True), strict=True):
                 columns[name] += values
         typed: dict[str, Any] = {key: _uniform(columns[key]) for key in keys}
         typed |= {name: pd.Series(columns[name], dtype=kind) for name, kind in _COLUMN_TYPES.items()}
@@ -182,7 +182,8 @@ _COLUMN_TYPES = {
     "fault": "str",
     "point": "str",
 }
-_COLUMNS = tuple(_COLUMN_TYPES)
+COLUMNS = tuple(_COLUMN_TYPES)
+"""Of a table, after the axes that were varied."""
 
 
 def sweep(

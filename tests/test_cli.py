@@ -201,7 +201,7 @@ def test_policies_verbs() -> None:
 
 
 def test_config_verbs(scenario: Path) -> None:
-    resolved = json.loads(call("config", "validate", scenario, "--set", "fleet.gpus=4").stdout)
+    resolved = json.loads(call("config", "validate", scenario, "--set", "fleet.gpus=4", "--json").stdout)
     assert resolved["fleet"]["gpus"] == 4
     assert json.loads(call("config", "schema").stdout)["properties"]["fleet"]
 

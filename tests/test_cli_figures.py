@@ -35,14 +35,17 @@ def test_a_figure_is_made_and_the_second_time_it_comes_out_of_the_cache(tmp_path
     assert first.exit_code == 0, first.output
     assert first.stderr == ""
     assert "agrees" in first.stdout
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".png", ".svg", ".csv", ".md", ".json", ".txt"}
-    pictures = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert "reproduction.html" in first.stdout
+    assert "made with --quick, and not for quoting: budget-pareto" in (tmp_path / "out" / "reproduction.html").read_text("utf-8")
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("budget-pareto*")}
+    assert {Path(name).suffix for name in pictures} == {".png", ".svg", ".csv", ".md", ".json", ".txt"}
     kept = sorted((tmp_path / "cache").rglob("*.zst"))
     assert call(*options).stdout == first.stdout
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == pictures
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("budget-pareto*")} == pictures
     assert sorted((tmp_path / "cache").rglob("*.zst")) == kept
     answer = json.loads(call(*options, "--json").stdout)
     (figure,) = answer["figures"]
+    assert Path(answer["page"]).is_file()
     assert figure["figure"] == "budget-pareto"
     assert {row["verdict"] for row in figure["reproduction"]} <= {"agrees", "differs", "cannot tell", "not comparable"}
     assert all(Path(path).exists() for path in figure["files"])

@@ -58,14 +58,14 @@ def test_a_wrong_replay_part_is_one_line(scenario: Path, setting: str, words: st
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"),
+    ("setting", "engines", "words"),
     [
-        ("fleet=[{gpu: h200, gpus: 1, role: prefill}, {gpu: h200, gpus: 1, role: decode}]", "virtual engines have no KV"),
-        ("fleet={gpu: h200, gpus: 2, pipeline_parallel: 2}", "virtual engines have one pipeline stage"),
+        ("fleet=[{gpu: h200, gpus: 1, role: prefill}, {gpu: h200, gpus: 1, role: decode}]", "virtual", "engines have no KV"),
+        ("fleet={gpu: h200, gpus: 2, pipeline_parallel: 2}", "in-process", "engines have one pipeline stage"),
     ],
 )
-def test_what_a_replay_does_not_do_is_not_passed_over(scenario: Path, setting: str, words: str) -> None:
-    code, output = run("replay", scenario, "--set", setting, "--set", "duration=1s", "--set", "replay.engines=virtual")
+def test_what_a_replay_does_not_do_is_not_passed_over(scenario: Path, setting: str, engines: str, words: str) -> None:
+    code, output = run("replay", scenario, "--set", setting, "--set", "duration=1s", "--set", f"replay.engines={engines}")
     assert code == 2
     assert words in output
 

@@ -55,7 +55,7 @@ def build_workload(scenario: Scenario) -> Built:
 
 def _entry(scenario: Scenario, entry: parts.Entry) -> Workload:
     try:
-        workload = _requests(entry, scenario)
+        workload = _longer(_requests(entry, scenario), entry)
     except InputError as error:
         raise InputError(*(f"workload {entry.name}: {fault}" for fault in error.faults)) from None
     return _classified(_within_context(workload, entry, scenario), entry, scenario)
@@ -103,7 +103,7 @@ def _made_up(entry: parts.Entry, trace: parts.Synthetic, scenario: Scenario) -> 
 
 
 def _from_file(entry: parts.Entry, trace: parts.TraceFile, scenario: Scenario) -> Workload:
-    workload = read(Path(trace.file), trace.format, **trace.options)
+    workload = read(Path(trace.file), trace.format, _span_s(entry, trace, scenario), **trace.options)
     if trace.start_s or trace.end_s is not None:
         workload = slice_time(workload, trace.start_s, np.inf if trace.end_s is None else trace.end_s)
     if trace.thin is not None:
@@ -118,6 +118,15 @@ def _from_file(entry: parts.Entry, trace: parts.TraceFile, scenario: Scenario) -
     if entry.rate_per_s is not None:
         workload = rescale_rate(workload, entry.rate_per_s)
     return workload if scenario.duration_s is None else slice_time(workload, 0.0, scenario.duration_s)
+
+
+def _span_s(entry: parts.Entry, trace: parts.TraceFile, scenario: Scenario) -> tuple[float, float] | None:
+    """Of the file's requests, those that can be served at all: a file of any size then takes the memory of its slice."""
+    end_s = np.inf if trace.end_s is None else trace.end_s
+    as_recorded = entry.rate_per_s is None and not _all_at_once(entry) and (entry.requests or entry.backlog) is None
+    if as_recorded and scenario.duration_s is not None:
+        end_s = min(end_s, trace.start_s + scenario.duration_s)
+    return None if trace.start_s == 0 and end_s == np.inf else (trace.start_s, end_s)
 
 
 def _all_at_once(entry: parts.Entry) -> bool:
@@ -163,6 +172,23 @@ def _marginal(length: parts.Length) -> Marginal:
 
 def _seed(entry: parts.Entry, scenario: Scenario, use: str) -> int:
     return int(generator(scenario.seed, "workload", entry.name, use).integers(2**62))
+
+
+def _longer(workload: Workload, entry: parts.Entry) -> Workload:
+    """With lengths multiplied by the entry's factors; a longer prompt has no more shared blocks than before."""
+    prompt, output = entry.prompt_factor, entry.output_factor
+    if prompt != 1:
+        workload = _cut(workload, _times_factor(workload.prompt_tokens, prompt)).noted(f"prompts multiplied by {prompt:g}")
+    if output != 1:
+        outputs = _times_factor(workload.output_tokens, output)
+        workload = dataclasses.replace(workload, output_tokens=outputs).noted(f"outputs multiplied by {output:g}")
+        classes = [dataclasses.replace(k, expected_output_tokens=k.expected_output_tokens * output) for k in workload.classes]
+        workload = dataclasses.replace(workload, classes=tuple(classes))
+    return workload
+
+
+def _times_factor(tokens: np.ndarray, factor: float) -> np.ndarray:
+    return np.clip(np.rint(tokens * factor), 1, 2**31 - 1).astype(np.int32)
 
 
 # --- what they are to the fleet ---------------------------------------------------------------------------------------
@@ -218,7 +244,7 @@ def _within_context(workload: Workload, entry: parts.Entry, scenario: Scenario) 
 
 
 def _cut(workload: Workload, prompt: np.ndarray) -> Workload:
-    """With prompts shortened at their end, and the blocks that lay beyond it gone."""
+    """With prompts of other lengths, and the blocks that lay beyond a shorter one's end gone."""
     workload = dataclasses.replace(workload, prompt_tokens=prompt)
     if workload.block_offsets is None or workload.block_ids is None:
         return workload

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from traces.arrow import truths
 from traces.record import Record
 from traces.slices import Floats
-from traces.stationarity import crowd_growth, filling_s, first_wave_s, queue_growth
+from traces.stationarity import cold_cache, crowd_growth, filling_s, first_wave_s, queue_growth
 from traces.tables import codes, floats
 from traces.usage import engine_knobs
 from traces.verdicts import TOLERANCE_S, judge
@@ -28,6 +28,8 @@ UNFINISHED = 0.01
 _EMPTYING = 0.1
 _TWO_SIDED = 1.96
 _NEGLIGIBLE = 0.05
+_QUEUEING = 0.3
+"""Of TTFT, from which time spent before an engine is what a request waits for."""
 
 
 def warnings(record: Record, summary: Summary) -> list[str]:
@@ -62,6 +64,14 @@ def _found(record: Record, summary: Summary) -> Iterator[str]:
     gone = arrival + floats(requests, "e2e_s")
     course = _Online(arrival[counted], scheduled[counted], gone[counted], ~refused[counted])
     yield from _course(course, start_s, end_s, float(record.manifest["end_s"]))
+    prompt, cached = floats(requests, "prompt_tokens"), floats(requests, "cached_tokens")
+    told = measured & ~np.isnan(cached)
+    if cold := cold_cache(arrival[told], prompt[told], cached[told], start_s, end_s):
+        yield (
+            f"prefix caches were still filling when the measured window began: they held {_percent(cold.early)} of the prompt "
+            f"tokens of its first quarter, {_percent(cold.late)} of its second half; leave that out: "
+            f"`warmup: {_tidy(cold.until_s)}`"
+        )
     if offered < 100:
         yield f"only {offered:g} requests were measured: too few for a p99"
 
@@ -86,9 +96,15 @@ def _course(online: _Online, start_s: float, end_s: float, stopped_s: float) -> 
         return
     crowd = crowd_growth(arrival, gone, stopped_s)
     if crowd is not None and crowd.shown:
-        yield f"ever more requests were under way ({crowd.early:,.0f}, then {crowd.late:,.0f}): {overloaded}"
-        return
-    if unsure := [growth for growth in (queue, crowd) if growth is not None and growth.open]:
+        grew = f"ever more requests were under way ({crowd.early:,.0f}, then {crowd.late:,.0f})"
+        if not crowd.may_fill:
+            yield f"{grew}: {overloaded}"
+            return
+        yield (
+            f"whether the fleet keeps up is open: {grew}, as under overload, and as in a fleet that fills near its limit; "
+            f"percentiles depend on how long it ran: run longer"
+        )
+    elif unsure := [growth for growth in (queue, crowd) if growth is not None and growth.open]:
         clearest = min(unsure, key=lambda growth: growth.least_overload)
         yield (
             f"whether the fleet keeps up is open: what waits grew by {_percent(clearest.share)} of the arrivals, and luck makes "
@@ -234,28 +250,58 @@ def _pressure(record: Record) -> _Pressure:
     )
 
 
+def scarce(record: Record, summary: Summary) -> str:
+    """What is missed most, and the resource that was short, such as ``TPOT: step time``; empty where nothing is missed."""
+    verdicts = judge(record.requests, summary.verdict)
+    missed = _measured(record) & verdicts.judged & ~verdicts.met
+    if not missed.any():
+        return ""
+    late = {"TTFT": verdicts.late_ttft, "TPOT": verdicts.late_tpot & ~verdicts.late_ttft, "E2E": verdicts.late_e2e}
+    counts = {name: int((missed & mask).sum()) for name, mask in late.items()}
+    most = max(counts, key=lambda name: counts[name])
+    short = _short_of(summary, _pressure(record))
+    if most == "TPOT" and short == "router":
+        short = "step time"  # what waits before an engine is not yet decoded
+    return f"{most if counts[most] else 'unfinished'}: {short}"
+
+
+def _short_of(summary: Summary, pressure: _Pressure) -> str:
+    """The resource that was short."""
+    queue, ttft = summary.metrics["queue_s.mean"].value, summary.metrics["ttft_s.mean"].value
+    if pressure.waited >= _NEGLIGIBLE:
+        rest = 1 - pressure.at_max_seqs - pressure.kv_full
+        if not pressure.known:
+            return "engines"
+        if pressure.at_max_seqs >= max(pressure.kv_full, rest):
+            return "max_num_seqs"
+        return "KV memory" if pressure.kv_full >= rest else "prefill compute"
+    return "router" if queue is not None and ttft and queue > _QUEUEING * ttft else "step time"
+
+
 def _shortage(summary: Summary, pressure: _Pressure) -> str:
     queue, ttft = summary.metrics["queue_s.mean"].value, summary.metrics["ttft_s.mean"].value
     preempted = summary.metrics["preemptions"].value or 0
     offered = summary.metrics["requests.offered"].value or 1
+    waiting = f"requests waited on engines during {_percent(pressure.waited)} of step time"
     words = []
-    if pressure.waited >= _NEGLIGIBLE:
-        waiting = f"requests waited on engines during {_percent(pressure.waited)} of step time"
-        rest = 1 - pressure.at_max_seqs - pressure.kv_full
-        if not pressure.known:
+    match _short_of(summary, pressure):
+        case "engines":
             words.append(waiting)
-        elif pressure.at_max_seqs >= max(pressure.kv_full, rest):
+        case "max_num_seqs":
             words.append(f"{waiting}, {_percent(pressure.at_max_seqs)} of it at max_num_seqs")
-        elif pressure.kv_full >= rest:
+        case "KV memory":
             words.append(f"{waiting}, {_percent(pressure.kv_full)} of it with KV memory full")
-        else:
+        case "prefill compute":
+            rest = 1 - pressure.at_max_seqs - pressure.kv_full
             words.append(f"{waiting}, {_percent(rest)} of it with the step's token budget spent (prefill compute is short)")
-    elif queue is not None and ttft and queue > 0.3 * ttft:
-        words.append(f"requests spent {_percent(queue / ttft)} of TTFT queueing, before they reached an engine")
-    else:
-        words.append(
-            f"no queue on the engines: steps themselves are too long, with {pressure.mean_running:.0f} requests in a batch"
-        )
+        case "router":
+            assert queue is not None
+            assert ttft
+            words.append(f"requests spent {_percent(queue / ttft)} of TTFT queueing, before they reached an engine")
+        case _:
+            words.append(
+                f"no queue on the engines: steps themselves are too long, with {pressure.mean_running:.0f} requests in a batch"
+            )
     if preempted > UNFINISHED * offered:
         words.append(f"{preempted:,} preemptions show that KV memory ran out")
     return ", ".join(words)

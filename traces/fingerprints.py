@@ -238,5 +238,5 @@ def read_fingerprint(path: Path) -> Fingerprint:
         return fingerprint
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the path of a fingerprint's JSON file") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: not a fingerprint ({error}); make one with twinserve fingerprint fit") from None

@@ -345,7 +345,7 @@ class Run:
         use = usage(self.record.fleet, self.record.steps, self.record.manifest, self.slices)
         widths, seconds = self.slices.widths_s, self.slices.seconds
         begun = ~np.isnan(self.first)
-        engines = len(self.record.fleet.column("engine").unique())
+        engines = len(codes(self.record.fleet, "engine")[1])
         no_price = Estimate(None, note="no price per GPU-hour is given")
         no_capacity = Estimate(None, note="the manifest does not tell the engines' KV capacity")
         return {

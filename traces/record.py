@@ -7,7 +7,9 @@ Everything that differs between identical runs (wall time, versions) stands in t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import secrets
@@ -21,6 +23,7 @@ import pyarrow as pa
 
 from traces.errors import InputError
 from traces.hashes import plain_json
+from traces.manifest import NAME, RECORD_VERSION, another_reads_it, is_manifest, read_manifest
 from traces.tables import FLEET as FLEET
 from traces.tables import GAPS as GAPS
 from traces.tables import OUTCOMES as OUTCOMES
@@ -29,8 +32,8 @@ from traces.tables import STEPS as STEPS
 from traces.tables import TABLES, canonical
 from traces.tables import make_table as make_table
 
-RECORD_VERSION = 1
-_MANIFEST_KEYS = ("twinserve", "world", "scenario", "seed", "window_s", "end_s", "hashes")
+_SWAPS = 20
+"""How often a writer tries to take a place that others take at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,11 @@ class DecisionLog:
         try:
             with self.path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
                 for line in io.TextIOWrapper(stream, encoding="utf-8"):
-                    yield json.loads(line)
-        except (OSError, ValueError, zstandard.ZstdError) as error:
+                    entry = json.loads(line)
+                    if not isinstance(entry, dict):
+                        raise ValueError(f"a decision is {line[:40]!r}, not an object")
+                    yield entry
+        except (OSError, ValueError, RecursionError, zstandard.ZstdError) as error:
             raise InputError(f"{self.path}: cannot be read: {error}; run the scenario again with its decision log on") from error
 
 
@@ -115,12 +121,13 @@ class Record:
                 compression_level=1,
                 use_dictionary=names,
                 write_statistics=True,
+                write_page_checksum=True,
             )
         if self.decisions is not None:
             _write_decisions(self.decisions, folder / "decisions.jsonl.zst")
         manifest = {**self.manifest, "record_version": RECORD_VERSION}
         text = json.dumps(plain_json(manifest), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Record:
@@ -130,12 +137,12 @@ class Record:
             InputError: no such folder, not a record, written by a newer version, or a file is missing, damaged or of another shape.
         """
         folder = Path(path)
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         tables: dict[str, pa.Table] = {}
         faults: list[str] = []
         for name, schema in TABLES.items():
             try:
-                tables[name] = _read_table(folder / f"{name}.parquet", schema)
+                tables[name] = _read_table(folder / f"{name}.parquet", schema, another_reads_it(manifest))
             except InputError as error:
                 faults.extend(error.faults)
         if faults:
@@ -145,20 +152,17 @@ class Record:
 
 def is_record(path: Path) -> bool:
     """Whether a folder is a run record, as told by its manifest."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and "twinserve" in manifest and "record_version" in manifest
+    return is_manifest(path / NAME)
 
 
 def check_target(path: str | Path) -> None:
     """Before a run: may a record be written to ``path``?
 
     Raises:
-        InputError: it holds something that is not a record, so writing would destroy it.
+        InputError: it holds something that is not a record, so writing would destroy it, or its place cannot be written to.
     """
     target = Path(path)
+    check_place(target)
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir():
@@ -167,19 +171,39 @@ def check_target(path: str | Path) -> None:
         raise InputError(f"{path}: holds files but no run record, and will not be overwritten; choose another folder with --out")
 
 
+def check_place(path: Path) -> None:
+    """Before something long: may a file or folder be made there?
+
+    Raises:
+        InputError: the nearest folder that exists cannot be written to.
+    """
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"{path}: cannot be written: {nearest} is no folder that may be written to; choose another folder")
+
+
 def _swap(new: Path, target: Path) -> None:
-    """Put ``new`` in ``target``'s place. An older record steps aside first and comes back if the second rename fails."""
-    if not target.exists() or not any(target.iterdir()):
-        os.replace(new, target)
-        return
+    """Put ``new`` in ``target``'s place. An older record steps aside first and comes back if the second rename fails.
+
+    Others may do the same at the same time: each record takes the place whole, and the last one keeps it.
+    """
     old = new.with_suffix(".old")
-    os.replace(target, old)
-    try:
-        os.replace(new, target)
-    except BaseException:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    for attempt in range(_SWAPS):
+        with contextlib.suppress(FileNotFoundError):
+            if any(target.iterdir()):
+                os.replace(target, old)
+        try:
+            os.replace(new, target)
+        except BaseException as error:
+            taken = isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+            if not taken and old.exists():
+                os.replace(old, target)
+            if not taken or attempt == _SWAPS - 1:
+                raise
+        else:
+            shutil.rmtree(old, ignore_errors=True)
+            return
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_decisions(decisions: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -197,46 +221,31 @@ def _decisions(folder: Path) -> DecisionLog | None:
     return DecisionLog(log) if log.exists() else None
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder that a run wrote with --out")
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: is not a run record (it has no manifest.json); give the folder that a run wrote with --out")
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is not readable JSON ({error}); run the scenario again") from error
-    if not isinstance(manifest, dict) or (missing := [key for key in _MANIFEST_KEYS if key not in manifest]):
-        lacks = ", ".join(missing) if isinstance(manifest, dict) else "everything: it is not an object"
-        raise InputError(f"{path}: is not a run record's manifest (it lacks {lacks}); run the scenario again")
-    version = manifest.get("record_version", 0)
-    if version != RECORD_VERSION:
-        remedy = "update twinserve" if isinstance(version, int) and version > RECORD_VERSION else "run the scenario again"
-        raise InputError(f"{path}: record version is {version}, this twinserve reads {RECORD_VERSION}; {remedy}")
-    return manifest
-
-
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_table(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
+    """A column that may be null, and that an older version did not write yet, is unknown."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
         raise InputError(f"{path}: is missing from the record; run the scenario again")
     try:
-        table = pq.read_table(path, memory_map=False)
-    except (OSError, pa.ArrowException) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{path}: is damaged ({first}); run the scenario again") from error
-    if faults := _schema_faults(table.schema, schema):
-        raise InputError(*(f"{path}: {fault}; run the scenario again" for fault in faults))
-    return table
+        table = pq.read_table(path, memory_map=False, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: is damaged ({error}); run the scenario again") from error
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    if faults := _schema_faults(table, schema):
+        raise InputError(*(f"{path}: {fault}; {remedy}" for fault in faults))
+    return table.select(schema.names)
 
 
-def _schema_faults(found: pa.Schema, wanted: pa.Schema) -> Sequence[str]:
+def _schema_faults(found: pa.Table, wanted: pa.Schema) -> Sequence[str]:
     faults = []
     for field in wanted:
-        if field.name not in found.names:
+        if field.name not in found.column_names:
             faults.append(f"column {field.name} is missing")
-        elif (kind := found.field(field.name).type) != field.type:
+        elif (kind := found.schema.field(field.name).type) != field.type:
             faults.append(f"column {field.name} is {kind} where {field.type} is expected")
+        elif not field.nullable and found.column(field.name).null_count:
+            faults.append(f"column {field.name} has {found.column(field.name).null_count} rows without a value")
     return faults

@@ -1,8 +1,8 @@
 """Does a run have a steady state, and is the measured window within it?
 
 Three things spoil averages over time. A fleet that gets more than it can serve has no steady state at all: its queue, or the number
-of requests under way, grows until the run ends. A fleet that starts empty needs a while to fill. And one that gets no more requests
-empties: the last requests finish among fewer others than a steady state would hold.
+of requests under way, grows until the run ends. A fleet that starts empty needs a while to fill, and its prefix caches a longer.
+And one that gets no more requests empties: the last requests finish among fewer others than a steady state would hold.
 
 How often these tests are right is measured by ``python -m benchmarks.overload``, on fleets that they were not tuned on, too.
 """
@@ -10,7 +10,7 @@ How often these tests are right is measured by ``python -m benchmarks.overload``
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ _SAFETY = 1.96  # 1.28 would do, were the error known; that of a queue which hit
 _LEAST_GAIN = 10
 _NOTABLE = 0.05
 _CROWD_FACTOR = 1.5
-_STAYS = 3.0
+_STAYS, _STAYS_TO_FILL = 3.0, 10.0
 _POINTS = 400
 _BATCHES = 20
 _EMPTIER = 0.3
@@ -41,7 +41,8 @@ class Growth:
     """How a number of requests changed while requests arrived.
 
     ``early``, ``late``: its mean over the first and the last quarter of the time looked at. ``share``: what it gained, per arrival;
-    at load ρ > 1 that is 1 − 1/ρ. ``error``: standard error of ``share``; ``gain``: in requests.
+    at load ρ > 1 that is 1 − 1/ρ. ``error``: standard error of ``share``; ``gain``: in requests. ``may_fill``: whether a fleet that
+    keeps up may grow as much while it fills.
     """
 
     early: float
@@ -49,6 +50,7 @@ class Growth:
     gain: float
     share: float
     error: float
+    may_fill: bool = False
 
     @property
     def shown(self) -> bool:
@@ -83,13 +85,19 @@ def crowd_growth(arrival_s: Floats, gone_s: Floats, end_s: float) -> Growth | No
 
     An engine that takes whatever comes into its batch gets slower long before a queue forms. Of a run that is shorter than three
     times what its first requests took nothing is said: it may be no more than filling. Nor unless half as many again are under way
-    at the end: a crowd has more reasons to change than a queue.
+    at the end: a crowd has more reasons to change than a queue. Near its limit such a fleet fills slowly, too, as all get slower
+    with each request that joins: below ten times what the first took, growth is overload or filling, and no run can tell which.
     """
     last_s = min(arrival_s.max(initial=0.0), end_s)
-    if not len(arrival_s) or _STAYS * _first_stay_s(arrival_s, gone_s, last_s) > last_s - arrival_s.min():
+    if not len(arrival_s):
+        return None
+    stays = (last_s - arrival_s.min()) / max(_first_stay_s(arrival_s, gone_s, last_s), 1e-9)
+    if stays < _STAYS:
         return None
     growth = _growth(arrival_s, gone_s, end_s, 1 / 3)
-    return growth if growth is not None and growth.late > _CROWD_FACTOR * max(growth.early, 1) else None
+    if growth is None or growth.late <= _CROWD_FACTOR * max(growth.early, 1):
+        return None
+    return replace(growth, may_fill=bool(stays < _STAYS_TO_FILL))
 
 
 def _growth(arrival_s: Floats, until_s: Floats, end_s: float, skip: float) -> Growth | None:
@@ -134,6 +142,37 @@ def filling_s(arrival_s: Floats, gone_s: Floats, start_s: float, end_s: float) -
     if missing < _EMPTIER * level or missing * until / _POINTS <= _SHIFT * error:
         return None
     return float(times[until])
+
+
+@dataclass(frozen=True, slots=True)
+class ColdCache:
+    """Prefix caches that were still filling. ``early``, ``late``: share of prompt tokens found in them, in the first quarter of the
+    window and in its second half; ``until_s``: when what they lacked no longer added up.
+    """
+
+    early: float
+    late: float
+    until_s: float
+
+
+def cold_cache(arrival_s: Floats, prompt_tokens: Floats, cached_tokens: Floats, start_s: float, end_s: float) -> ColdCache | None:
+    """Of requests that were scheduled; ``None`` where caches show no sign of having been filling in [``start_s``, ``end_s``).
+
+    They were filling if the first quarter found less in them than luck explains in one of 20 runs, and so much less that a prompt
+    had at least a twentieth more left to compute. Luck is told from the second half, where they are full.
+    """
+    part = np.minimum((arrival_s - start_s) / (end_s - start_s) * _PARTS, _PARTS - 1).astype(np.int64)
+    hits, tokens = (np.bincount(part, of, _PARTS) for of in (cached_tokens, prompt_tokens))
+    first, second = slice(_PARTS // 4), slice(_PARTS // 2, None)
+    if not tokens[first].all() or not tokens[second].all():
+        return None
+    early, late = (float(hits[of].sum() / tokens[of].sum()) for of in (first, second))
+    luck, _ = error_of_sum(hits[second] - late * tokens[second])
+    error = luck / tokens[second].sum() * math.sqrt(1 + tokens[second].sum() / tokens[first].sum())
+    if late - early <= max(_ONE_SIDED * error, _NOTABLE * (1 - late)):
+        return None
+    lacked = np.cumsum(late * tokens - hits)[: _PARTS // 2]
+    return ColdCache(early, late, start_s + (end_s - start_s) * (int(lacked.argmax()) + 1) / _PARTS)
 
 
 def first_wave_s(arrival_s: Floats, gone_s: Floats, share: float = 0.01) -> tuple[int, float] | None:

@@ -5,6 +5,7 @@ Files appear whole or not at all; `.gz` and `.zst` endings compress.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -174,8 +175,11 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
             yield out
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({error.strerror or error}); give a place with room for it") from None
         raise
 
 

@@ -52,8 +52,12 @@ def swept(
 
 
 def look(system: str, theme: Theme) -> dict[str, Any]:
-    """The same in every figure; where the theme's series run out, its other colours go on."""
-    index = ALL.index(system)
+    """The same in every figure."""
+    return look_of(ALL.index(system), theme)
+
+
+def look_of(index: int, theme: Theme) -> dict[str, Any]:
+    """A line's style and marker; where the theme's series run out, its other colours go on."""
     more = dict(zip(range(len(theme.series), len(ALL)), (theme.bad, theme.caution, theme.muted), strict=False))
     colour = more.get(index, theme.series[index % len(theme.series)])
     return series_look(index, theme) | {

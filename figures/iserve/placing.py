@@ -15,7 +15,8 @@ from figures.reproduction import Band, Expectation, Measured, ratio_over_seeds
 from figures.runner import Runner
 from figures.style import Theme
 from policies.extrapolation import MAVERIQ_MODELS
-from policies.iserve.intents import Intent, ranked
+from policies.intent import Intent
+from policies.iserve.intents import ranked, score_of
 from policies.iserve.optimum import Infeasible, Wish, optimum
 from policies.iserve.placement import HYBRID, LEAST_LOADED, PACKING, Device, place_all
 from policies.streams import generator
@@ -155,13 +156,13 @@ def _gaps(instances: int) -> list[dict[str, Any]]:
             draw = generator(seed, f"gap {gpus} {models}")
             rates = draw.uniform(0.05, 0.6, models).tolist()
             chosen = [candidates[names[i]] for i in draw.integers(0, len(names), models)]
-            wishes = [Wish(c, [FASTEST.score(x) for x in c], rate) for c, rate in zip(chosen, rates, strict=True)]
+            wishes = [Wish(c, [score_of(x, FASTEST) for x in c], rate) for c, rate in zip(chosen, rates, strict=True)]
             try:
                 best = optimum(wishes, room)
             except Infeasible:
                 continue
             placed = place_all(list(zip(chosen, rates, strict=True)), room, HYBRID)
-            score = sum(FASTEST.score(p.candidate) if p else float("inf") for p in placed)
+            score = sum(score_of(p.candidate, FASTEST) if p else float("inf") for p in placed)
             rows.append({"policy": f"{models} on {gpus}", "seed": seed, "metric": "gap", "value": 100 * (score / best.score - 1)})
     return rows
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.extrapolation import MAVERIQ_MODELS, RTX_A6000, RTX_A6000_MEMORY
-from policies.iserve.baselines import Placements, alpaserve, balanced_device_map
+from policies.extrapolation import MAVERIQ_MODELS, RTX_A6000_EXTRAPOLATION
+from policies.intent import Intent
+from policies.iserve.baselines import Placements, alpaserve, balanced_device_map, vidur_search
 from policies.iserve.candidate import Candidate
 from policies.iserve.fixed_batch import PRECISIONS, FixedBatch
-from policies.iserve.intents import Intent, ranked
+from policies.iserve.intents import ranked
 from policies.iserve.placement import HYBRID, Device, Placed, place_all
 from policies.streams import generator
 from sim.fixedbatch import FixedBatchEngine, Served, serve
@@ -33,7 +34,7 @@ GPU_BYTES = 47.4 * 2**30
 USD_PER_GPU_HOUR = 0.8
 """MaverIQ's price (repository UT-SysML/MaverIQ)."""
 
-ENGINE = FixedBatch(RTX_A6000, RTX_A6000_MEMORY, "a6000", GPU_BYTES, USD_PER_GPU_HOUR)
+ENGINE = FixedBatch(RTX_A6000_EXTRAPOLATION, "a6000", GPU_BYTES, USD_PER_GPU_HOUR)
 PLAIN = dict.fromkeys(("fp16", "int8", "int4"), ("fp16",))
 
 LARGE = ("llama-2-70b", "llama-2-13b", "falcon-40b", "falcon-7b")
@@ -100,6 +101,8 @@ def placed_by(system: str, models: Sequence[str], rate_per_s: float, intent: Int
         return alpaserve(each, rates, devices())
     if system == "AlpaServe*":
         return alpaserve(each, rates, devices(), pipelines_only=True)
+    if system == "Vidur-Search":
+        return vidur_search(each, [slo_s(model, 2.5) for model in models], devices(), rates)
     if system == "Accelerate":
         return balanced_device_map(each, devices())
     demands = [(ranked(c, intent or Intent("min_latency")), rate) for c, rate in zip(each, rates, strict=True)]

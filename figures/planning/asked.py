@@ -38,3 +38,20 @@ def precisions_of(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
         if name not in WEIGHT_BYTES:
             raise InputError(f"--precision {name}: is not known; use one of {', '.join(WEIGHT_BYTES)}")
     return {name: PRECISIONS.get(name, ("bf16",)) for name in names} if names else PRECISIONS
+
+
+def knobs_of(axes: Sequence[str]) -> Sequence[tuple[str, ...]]:
+    """Every combination of values, ``engine.max_num_seqs=128,256``, as overrides; one without any where nothing is varied.
+
+    Raises:
+        InputError: an axis is none, or is of what the plan itself chooses.
+    """
+    from itertools import product
+
+    from sim.sweep import parse_axis
+
+    found = [parse_axis(text) for text in axes]
+    for axis in found:
+        if not axis.key.startswith(("engine.", "policy.", "sim.")):
+            raise InputError(f"--vary {axis.key}: is not of the engine or the policy, and a plan varies no more; see --gpu, --set")
+    return list(product(*([f"{axis.key}={value}" for value in axis.values] for axis in found)))

@@ -1,4 +1,4 @@
-"""A chosen deployment as what starts it: ``vllm serve`` commands, a Docker Compose file, or Kubernetes manifests."""
+"""A chosen deployment as what starts it: ``vllm serve`` commands, a Docker Compose file, Kubernetes manifests, or a scenario."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traces.errors import InputError
 from traces.scenario import Scenario
 from traces.scenario.fleet import Engine
 
-KINDS = ("vllm", "compose", "kubernetes")
+KINDS = ("vllm", "compose", "kubernetes", "scenario")
 PORT = 8000
 IMAGE = "vllm/vllm-openai:v{version}.0"
 
@@ -25,6 +25,8 @@ def emitted(kind: str, configuration: Configuration, engines: int, scenario: Sce
     """
     if kind not in KINDS:
         raise InputError(f"--emit {kind}: is no kind of output; choose from {', '.join(KINDS)}")
+    if kind == "scenario":
+        return _scenario(configuration, engines, scenario, weights)
     if configuration.precision in ("int4", "int8", "mxfp4") and weights is None:
         raise InputError(
             f"--emit: vLLM does not quantise to {configuration.precision} as it loads; name a checkpoint in it with --weights"
@@ -47,6 +49,27 @@ def emitted(kind: str, configuration: Configuration, engines: int, scenario: Sce
         else _kubernetes(configuration, engines, image, arguments)
     )
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+
+
+def _scenario(configuration: Configuration, engines: int, scenario: Scenario, weights: str | None) -> str:
+    """The scenario on that deployment alone, with managed engines: what ``twinserve run`` simulates and ``replay`` starts."""
+    import yaml
+
+    data = scenario.resolved()
+    for left_out in ("inventory", "intents", "sweep", "kv_transfer"):
+        data.pop(left_out, None)
+    data["fleet"] = {
+        "gpu": configuration.gpu,
+        "gpus": engines * configuration.gpus,
+        "tensor_parallel": configuration.tensor_parallel,
+        "pipeline_parallel": configuration.pipeline_parallel,
+        "precision": configuration.precision,
+        "kv_precision": configuration.kv_precision,
+    }
+    data["replay"] = {**data.get("replay", {}), "engines": "managed"}
+    if weights is not None:
+        data["replay"]["weights"] = weights
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def serve_arguments(configuration: Configuration, engine: Engine, weights: str) -> list[str]:

@@ -66,13 +66,13 @@ def knee(frame: DataFrame, system: str, level: float = LEVEL) -> Series[Any]:
 
 def best_rival(frame: DataFrame, systems: Iterable[str]) -> str:
     """The system with the highest mean knee, PolyServe apart."""
-    return max((s for s in systems if s not in OURS), key=lambda s: np.nan_to_num(knee(frame, s).mean()))
+    return max((s for s in systems if s != OURS), key=lambda s: np.nan_to_num(knee(frame, s).mean()))
 
 
-def knee_ratio(frame: DataFrame, systems: Iterable[str], ours: str = OURS[0]) -> Measured:
+def knee_ratio(frame: DataFrame, systems: Iterable[str]) -> Measured:
     """PolyServe's knee over that of the best rival."""
     rival = best_rival(frame, systems)
-    found = ratio_over_seeds(knee(frame, ours), knee(frame, rival))
+    found = ratio_over_seeds(knee(frame, OURS), knee(frame, rival))
     return Measured(found.value, found.lo, found.hi, found.seeds, "; ".join(filter(None, (found.note, f"best rival {rival}"))))
 
 

@@ -9,7 +9,8 @@ from figures.frame import SCENARIOS, Source
 from figures.paper import SINGLE_IN, error_bars, series_look
 from figures.polyserve import PAPER
 from figures.polyserve.rates import SEEDS
-from figures.polyserve.setting import RESERVE, TPOT
+from figures.polyserve.setting import CO, OURS, TPOT, tiered
+from figures.polyserve.setting import SYSTEMS as STACKS
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, over_seeds
 from figures.runner import Runner, Sweep
 from figures.style import Theme
@@ -21,10 +22,12 @@ _SEGMENTS, _SEGMENT_S = 8, 10
 _TURN_S = _SEGMENTS // 2 * _SEGMENT_S
 _SETTLED_S = (20, 40)
 """The last segments before the turn, when the fleet has found its size."""
+_UP = {"20ms": 2, "30ms": 3, "50ms": 4, "100ms": 4}
+"""Engines at the start: what the load needs, by the first mix."""
 SYSTEMS: dict[str, tuple[str, str]] = {
-    "at once": (RESERVE, "{gpu: h200, gpus: 20, parked: 12, start_up: 0s}"),
-    "after 30 s": (RESERVE, "{gpu: h200, gpus: 20, parked: 12, start_up: 30s}"),
-    "after 120 s": (RESERVE, "{gpu: h200, gpus: 20, parked: 12, start_up: 120s}"),
+    "at once": (STACKS[CO][OURS], f"[{', '.join(tiered(_UP, 20))}]"),
+    "after 30 s": (STACKS[CO][OURS], f"[{', '.join(tiered(_UP, 20, start_up='30s'))}]"),
+    "after 120 s": (STACKS[CO][OURS], f"[{', '.join(tiered(_UP, 20, start_up='120s'))}]"),
     "CO-Minimal": ("co-minimal", "{gpu: h200, gpus: 20}"),
 }
 """PolyServe with engines that start so fast, and a baseline with all engines up."""
@@ -40,9 +43,9 @@ class Inversion:
     scenario = SCENARIOS / "polyserve-inversion.yaml"
     caption = (
         "Share of requests in time (DSLO) by when they arrived, in tens of seconds; at 40 s the shares of the 20/30/50/100 ms "
-        "tiers turn from 10/20/30/40 % to 40/30/20/10 %, the rate stays. PolyServe (with a reserve of a tenth of TTFT) starts "
-        "with 8 of 20 engines up, and parked ones start at once, as the paper assumes, or take 30 or 120 s. CO-Minimal has all "
-        "20 up throughout. Mean over seeds, bars are its 95 % interval."
+        "tiers turn from 10/20/30/40 % to 40/30/20/10 %, the rate stays. PolyServe starts "
+        "with 13 engines dealt out by the mix, and the 7 parked ones start at once, as the paper assumes, or take 30 or 120 s. "
+        "CO-Minimal has all 20 up throughout. Mean over seeds, bars are its 95 % interval."
     )
 
     @property

@@ -10,7 +10,7 @@ from figures.paper import SINGLE_IN, error_bars, plain_log_ticks, series_look
 from figures.polyserve import PAPER
 from figures.polyserve.curves import knee, swept
 from figures.polyserve.rates import SEEDS
-from figures.polyserve.setting import CO, SYSTEMS, WORKLOADS
+from figures.polyserve.setting import CO, OURS, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, curve_over_seeds, ratio_over_seeds
 from figures.runner import Runner
 from figures.style import Theme
@@ -18,7 +18,7 @@ from figures.style import Theme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_SYSTEMS = ("PolyServe", "PolyServe, reserve", "CO-Minimal")
+_SYSTEMS = ("PolyServe", "CO-Minimal")
 _SIZES = (8, 16, 32, 64)
 _PERCENT = (50, 70, 80, 90, 100)
 
@@ -38,15 +38,14 @@ class Scale:
 
     @property
     def expected(self) -> Sequence[Expectation]:
-        return tuple(
+        return (
             Expectation(
-                f"goodput per instance, 64 instances over 8, {system}",
+                "goodput per instance, 64 instances over 8",
                 "> 1: rises with scale, less fragmentation per tier",
                 PAPER,
-                lambda frame, system=system: ratio_over_seeds(_knee(frame, system, _SIZES[-1]), _knee(frame, system, _SIZES[0])),
+                lambda frame: ratio_over_seeds(_knee(frame, OURS, _SIZES[-1]), _knee(frame, OURS, _SIZES[0])),
                 Band(low=1),
-            )
-            for system in _SYSTEMS[:2]
+            ),
         )
 
     def data(self, runner: Runner) -> DataFrame:

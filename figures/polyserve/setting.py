@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ class Workload:
         drawn = model.sample(_SAMPLE, generator(0, "polyserve", self.key))
         prompt, output = (tokens.clip(max=self.longest or 2**31 - 1).astype(float) for tokens in drawn)
         context = (output * (prompt + output / 2)).sum() / output.sum()
-        return Lengths(float(prompt.mean()), float(output.mean()), float(context))
+        return Lengths(float(prompt.mean()), float(output.mean()), float(context), float((prompt**2).mean() / prompt.mean() / 2))
 
     @property
     def uniform(self) -> tuple[int, int]:
@@ -80,27 +81,24 @@ def _uniform(prompt: int, output: int, *times_s: float) -> Workload:
 WORKLOADS = {
     workload.key: workload
     for workload in (
-        Workload("azure-conv", "Azure conversations", "azure-2023-conv", 16, 14, 15),
-        Workload("azure-code", "Azure code", "azure-2023-code", 10, 14, 10),
-        Workload("mooncake-conv", "Mooncake conversations", "mooncake-conversation", 60, 90, 40, 65_000),
-        Workload("servegen", "ServeGen (DeepSeek-R1)", "servegen-deepseek-r1", 200, 150, 150),
-        _uniform(512, 512, 14, 10, 25),
-        _uniform(4096, 1024, 40, 30, 50),
+        Workload("azure-conv", "Azure conversations", "azure-2023-conv", 16, 8, 25),
+        Workload("azure-code", "Azure code", "azure-2023-code", 10, 8, 10),
+        Workload("mooncake-conv", "Mooncake conversations", "mooncake-conversation", 60, 60, 40, 65_000),
+        Workload("servegen", "ServeGen (DeepSeek-R1)", "servegen-deepseek-r1", 200, 60, 300),
+        _uniform(512, 512, 14, 5, 25),
+        _uniform(4096, 1024, 40, 20, 50),
     )
 }
 
-RESERVE = "{router: {polyserve: {reserve: 0.1}}, scaler: polyserve, batcher: polyserve}"
-"""PolyServe that leaves a tenth of the TTFT objective over for errors of prediction, which the paper's simulator does not have."""
-OURS = ("PolyServe", "PolyServe, reserve")
+OURS = "PolyServe"
 SYSTEMS = {
     CO: {
-        "PolyServe": "polyserve",
-        "PolyServe, reserve": RESERVE,
+        OURS: "polyserve",
         "CO-Random": "co-random",
         "CO-Minimal": "co-minimal",
         "CO-Chunk": "co-chunk",
     },
-    PD: {"PolyServe": "polyserve", "PolyServe, reserve": RESERVE, "PD-Random": "pd-random", "PD-Minimal": "pd-minimal"},
+    PD: {OURS: "polyserve", "PD-Random": "pd-random", "PD-Minimal": "pd-minimal"},
 }
 """Style → the paper's systems, and the stacks that they are here."""
 MORE = {
@@ -113,14 +111,27 @@ MORE = {
 
 def policy_sets(system: str, stack: str, style: str, engines: int, prefillers: int = 0) -> list[str]:
     """Overrides that give a system its policies and its fleet: PolyServe starts with an engine per tier, the others with all."""
-    parked = max(0, engines - prefillers - len(TPOT)) if system in OURS else 0
+    serving = engines - prefillers
+    role = "" if style == CO else ", role: decode"
+    pools = tiered(dict.fromkeys(list(TPOT)[:serving], 1), serving, role) if system == OURS else [_pool("all", serving, role)]
     sets = [f"policy={stack}"]
-    if style == CO:
-        return [*sets, f"fleet={{gpu: h200, gpus: {engines}, parked: {parked}, start_up: 0s}}"]
-    decode = f"{{name: decode, gpu: h200, gpus: {engines - prefillers}, role: decode, parked: {parked}, start_up: 0s}}"
-    # The paper's KV transfer is not recovered: as good as free here.
-    prefill = f"{{name: prefill, gpu: h200, gpus: {prefillers}, role: prefill}}"
-    return [*sets, f"fleet=[{prefill}, {decode}]", "kv_transfer={bandwidth: 10TB/s, latency: 0s}"]
+    if style == PD:
+        pools.append(_pool("prefill", prefillers, ", role: prefill"))
+        # The paper's KV transfer is not recovered: as good as free here.
+        sets.append("kv_transfer={bandwidth: 10TB/s, latency: 0s}")
+    return [*sets, f"fleet=[{', '.join(pools)}]"]
+
+
+def tiered(up: Mapping[str, int], engines: int, more: str = "", start_up: str = "0s") -> list[str]:
+    """The pools of a fleet that starts with so many engines ``up`` in each tier, and with the rest of them parked."""
+    more = f"{more}, start_up: {start_up}"
+    pools = [_pool(f"first-{tier}", count, f"{more}, tier: {tier}") for tier, count in up.items()]
+    rest = engines - sum(up.values())
+    return [*pools, _pool("pool", rest, f"{more}, parked: {rest}")] if rest else pools
+
+
+def _pool(name: str, engines: int, more: str) -> str:
+    return f"{{name: {name}, gpu: h200, gpus: {engines}{more}}}"
 
 
 def optimum(workload: Workload, style: str, engines: int) -> tuple[float, int]:

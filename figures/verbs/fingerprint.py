@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from figures.verbs.options import FILE, guarded
+from figures.verbs import completion
+from figures.verbs.options import FILE, JSON, guarded
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PLOT = click.option("--plot", type=FILE, help="Draw fit and residuals into this PNG, SVG or PDF file.")
 
 
@@ -41,7 +41,7 @@ def list_fingerprints(pattern: str, as_json: bool) -> None:
 
 
 @fingerprint.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.fingerprints)
 @PLOT
 @JSON
 @guarded
@@ -57,7 +57,7 @@ def show(name: str, plot: Path | None, as_json: bool) -> None:
 
 
 @fingerprint.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.fingerprints)
 @click.option("--prefill", type=click.IntRange(min=0), default=0, help="Prompt tokens computed in the step.")
 @click.option("--prior", type=click.IntRange(min=0), default=0, help="Tokens of that prompt computed before.")
 @click.option("--decode", type=click.IntRange(min=0), default=0, help="Decoding requests.")
@@ -91,8 +91,8 @@ def predict(name: str, prefill: int, prior: int, decode: int, context: int, veri
 
 
 @fingerprint.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=completion.fingerprints)
+@click.argument("b", shell_complete=completion.fingerprints)
 @JSON
 @guarded
 def compare(a: str, b: str, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
 
 
 @fingerprint.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.fingerprints)
 @click.option("--tables", type=FILE, help="AIConfigurator's systems folder: assemble from its operator tables.")
 @click.option("--measured", type=FILE, help="CSV of concurrency, prompt_tokens, output_tokens, tpot_ms: fit NAME to it.")
 @click.option("--engine", metavar="VERSION", help="Refuse tables of another engine version than this, such as 0.24.0.")
@@ -135,7 +135,7 @@ def fit(
 
 
 @fingerprint.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.fingerprints)
 @click.argument("replay", type=FILE, required=False)
 @click.option("--scenario", type=FILE, help="In place of REPLAY: what share of p99 TPOT noise explains in this scenario.")
 @click.option("--seeds", type=int, default=5, show_default=True, help="Of the scenario: pairs of runs.")

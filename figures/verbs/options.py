@@ -13,6 +13,7 @@ import click
 from traces.errors import InputError
 
 FILE = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class Quantity(click.ParamType):
@@ -32,7 +33,9 @@ class Quantity(click.ParamType):
 
 
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
-    """A fault in the user's input is one line per fault on stderr and exit code 2; Ctrl-C is one line and 130."""
+    """A fault in the user's input is one line per fault on stderr and exit code 2, as is a file that the system refuses, or memory.
+    Ctrl-C is one line and 130.
+    """
 
     @wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -41,6 +44,16 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         except InputError as error:
             for fault in error.faults:
                 click.echo(f"error: {fault}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(f"error: {error.filename}: {error.strerror}; check that it is there and may be used so", err=True)
+            sys.exit(2)
+        except MemoryError as error:
+            click.echo(
+                f"error: not enough memory ({error or 'no more to be had'}); ask for fewer requests or points at once", err=True
+            )
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo("interrupted: nothing was written", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from figures.verbs import completion
 from figures.verbs.options import FILE, console, guarded
 from traces.errors import InputError
 
@@ -29,8 +30,8 @@ def list_policies(as_json: bool) -> None:
 
 
 @policies.command("show")
-@click.argument("point")
-@click.argument("name")
+@click.argument("point", shell_complete=completion.points)
+@click.argument("name", shell_complete=completion.policies)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded
 def show_policy(point: str, name: str, as_json: bool) -> None:
@@ -46,7 +47,7 @@ def show_policy(point: str, name: str, as_json: bool) -> None:
 
 
 @policies.command("check")
-@click.argument("words", nargs=-1, metavar="[POINT] TARGET")
+@click.argument("words", nargs=-1, metavar="[POINT] TARGET", shell_complete=completion.points_and_policies)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Build the policy with this parameter.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded
@@ -74,7 +75,7 @@ def check_policy(words: tuple[str, ...], params: tuple[str, ...], as_json: bool)
 
 
 @policies.command("new")
-@click.argument("point")
+@click.argument("point", shell_complete=completion.points)
 @click.argument("name")
 @click.option("--dir", "folder", type=FILE, help="Where to write it.  [default: a folder NAME here]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

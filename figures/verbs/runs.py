@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from figures.verbs.options import FILE, console, guarded
+from figures.verbs.options import FILE, JSON, console, guarded
 
 
 @click.command()
@@ -52,25 +52,27 @@ def run(
 
 @click.command()
 @click.argument("record", type=FILE)
-@click.option("--out", type=FILE, help="Where to write it.  [default: report.html, or timeline.json.gz, in the record]")
+@click.option("--out", type=FILE, help="Where to write it.  [default: report.html, or timeline.json.gz, in the folder]")
 @click.option("--timeline", is_flag=True, help="Write a timeline for ui.perfetto.dev in place of the page.")
 @click.option("--window", metavar="FROM..TO", help="Of the timeline, such as 30s..40s.  [default: all of the run]")
+@JSON
 @guarded
-def report(record: Path, out: Path | None, timeline: bool, window: str | None) -> None:
-    """Write a run record as one self-contained HTML page, or as a timeline of engines, requests and decisions."""
-    from traces.record import Record
+def report(record: Path, out: Path | None, timeline: bool, window: str | None, as_json: bool) -> None:
+    """Write a run record as one self-contained HTML page, or as a timeline of engines, requests and decisions.
 
+    In place of a record also the folder that `compare --out` wrote, or the file that `sweep --out` did.
+    """
     if timeline:
         from figures.timeline import parse_window, write_timeline
+        from traces.record import Record
 
         part = None if window is None else parse_window(window)
-        click.echo(write_timeline(Record.read(record), out or record / "timeline.json.gz", part))
-        return
-    from figures.report import write_report
+        written = write_timeline(Record.read(record), out or record / "timeline.json.gz", part)
+    else:
+        from figures.pages.choice import write_page_of
 
-    path = out or record / "report.html"
-    write_report(Record.read(record), path)
-    click.echo(path)
+        written = write_page_of(record, out)
+    click.echo(json.dumps({"written": str(written)}, ensure_ascii=False) if as_json else written)
 
 
 @click.command()
@@ -81,13 +83,14 @@ def report(record: Path, out: Path | None, timeline: bool, window: str | None) -
 @click.option("--seed", type=int, help="The first seed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field in both arms.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
-@click.option("--out", type=FILE, help="Write the records into this folder, as a-SEED and b-SEED.")
+@click.option("--out", type=FILE, help="Write comparison.json and the records, as a-SEED and b-SEED, into this folder.")
+@click.option("--report", "page", type=FILE, help="Write the comparison as an HTML page too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of the table.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @guarded
 def compare(
     a: Path, b: Path | None, vary: str | None, seeds: int, seed: int | None, sets: tuple[str, ...], jobs: int | None,
-    out: Path | None, as_json: bool, quiet: bool,
+    out: Path | None, page: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run scenarios A and B on the same requests and noise, and tell what differs.
 
@@ -99,10 +102,22 @@ def compare(
     from figures.comparison import print_comparison
     from figures.progress import SeedProgress
     from sim.compare import arms, experiment
+    from traces.record import check_place
 
+    for place in filter(None, (out, page)):
+        check_place(place)
     one, other = arms(a, b, vary, sets)
     with SeedProgress(enabled=not quiet) as progress:
         found = experiment(one, other, seeds, first_seed=seed, jobs=jobs, out=out, watch=progress.watch)
+    if out is not None:
+        from figures.comparisonfile import write_comparison
+
+        write_comparison(found, out)
+    if page is not None:
+        from figures.pages.comparison import render_comparison
+        from figures.pages.page import write_page
+
+        write_page(render_comparison(found), page)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False))
     else:

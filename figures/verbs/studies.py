@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from figures.verbs import completion
 from figures.verbs.options import FILE, Quantity, console, guarded, where_to_run
 from traces.errors import InputError
 
@@ -16,13 +17,17 @@ from traces.errors import InputError
 @click.argument("scenario", type=FILE)
 @click.option("--vary", multiple=True, metavar="KEY=VALUES", help="Such as 4/s..40/s:8, 1..64:7log or a,b.  [default: the file's]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs per point, from the file's seed on.  [default: the file's, or 1]")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME[@TIER]", help="A column to print, such as ttft_s.p50@chat.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME[@TIER]", shell_complete=completion.metrics,
+    help="A column to print, such as ttft_s.p50@chat.",
+)  # fmt: skip
 @click.option("--out", type=FILE, help="Write all metrics of all points into this Parquet file.")
+@click.option("--report", "page", type=FILE, help="Write the sweep as an HTML page too.")
 @guarded
 @where_to_run
 def sweep(
     scenario: Path, vary: tuple[str, ...], seeds: int | None, metrics: tuple[str, ...], sets: tuple[str, ...], out: Path | None,
-    jobs: int | None, backend: str, cluster: str | None, cache: Path | None, as_json: bool, quiet: bool,
+    page: Path | None, jobs: int | None, backend: str, cluster: str | None, cache: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run SCENARIO with fields varied. Points are cached: a sweep that was stopped goes on where it was.
 
@@ -33,7 +38,10 @@ def sweep(
     from figures.studies.progress import SweepProgress
     from figures.studies.sweep import METRICS_SHOWN, parse_metrics, print_sweep, sweep_json
     from sim import sweep as room
+    from traces.record import check_place
 
+    for place in filter(None, (out, page)):
+        check_place(place)
     shown = parse_metrics(metrics or METRICS_SHOWN)
     grid = room.points_of(scenario, vary, seeds, sets)
     with SweepProgress(enabled=not quiet) as progress:
@@ -42,6 +50,11 @@ def sweep(
         )  # fmt: skip
     if out is not None:
         found.write(out)
+    if page is not None:
+        from figures.pages.page import write_page
+        from figures.pages.sweep import render_sweep
+
+        write_page(render_sweep(found.frame(), scenario.stem), page)
     if as_json:
         click.echo(json.dumps(sweep_json(found, None if out is None else str(out)), ensure_ascii=False))
     else:

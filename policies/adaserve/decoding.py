@@ -16,38 +16,19 @@ from policies.types import DraftView, EngineView, RequestView
 
 def decoding(engine: EngineView) -> list[RequestView]:
     """The running requests of which all but the last token is computed."""
-    return [request for request in engine.running if _left(request) <= 0]
+    return [request for request in engine.running if tokens_left(request) <= 0]
 
 
 def prompts_beside(engine: DraftView, tokens: int) -> int:
     """Prompt tokens that a step computes beside ``tokens`` of decodes and drafts: of running requests, and of waiting ones while
     there are seats.
     """
-    running = sum(max(_left(request), 0) for request in engine.running)
+    running = sum(max(tokens_left(request), 0) for request in engine.running)
     pending = engine.pending_prefill_tokens if engine.running_count < engine.max_seqs else running
     return max(0, min(engine.token_budget - tokens, pending))
 
 
-def first_token_at_risk(engine: DraftView, step_s: float, tokens: int) -> bool:
-    """Whether, in steps of ``step_s`` with ``tokens`` of decodes and drafts, some request would miss its TTFT objective.
-
-    Prompts are taken to be computed in the order of running, then waiting, with all that a step has left.
-    """
-    room = max(engine.token_budget - tokens, 1)
-    ahead = 0
-    for request in (*engine.running, *engine.waiting):
-        if (left := _left(request)) <= 0:
-            continue
-        ahead += left
-        limit_s = request.slo.ttft_s
-        if request.first_token_s is None and limit_s is not None:
-            due_s = request.arrival_s + limit_s
-            if engine.now_s <= due_s < engine.now_s + math.ceil(ahead / room) * step_s:
-                return True
-    return False
-
-
-def _left(request: RequestView) -> int:
+def tokens_left(request: RequestView) -> int:
     """Tokens to compute before the next one; generated tokens too, after a preemption."""
     return request.prompt_tokens + max(request.generated_tokens - 1, 0) - request.prefilled_tokens
 

@@ -54,11 +54,6 @@ def everything(likeliest: Floats, expected: float, chosen: int) -> int:
     return len(likeliest)
 
 
-def nothing(likeliest: Floats, expected: float, chosen: int) -> int:
-    """Objectives alone."""
-    return 0
-
-
 @dataclass(frozen=True, slots=True)
 class Selected:
     """How much of each tree is verified, (n,) each. ``nodes``: draft tokens, from ``order`` (``Forest.best_first``) on.

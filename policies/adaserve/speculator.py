@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 
 from policies.adaserve.acceptance import ObservedAcceptance, expected_tokens
-from policies.adaserve.decoding import StepTime, decoding, first_token_at_risk, progress, prompts_beside
-from policies.adaserve.selection import Rules, everything, needed_tokens, nothing, select
+from policies.adaserve.decoding import StepTime, decoding, progress, prompts_beside
+from policies.adaserve.prompts import after_prompts, most_in_time
+from policies.adaserve.selection import Rules, Spend, everything, needed_tokens, select
 from policies.adaserve.shape import Limits, knee
-from policies.adaserve.tree import Forest
+from policies.adaserve.tree import Floats, Forest
 from policies.types import Drafts, DraftShape, DraftView, RequestView, Selection, Tree
 
 
@@ -36,8 +37,9 @@ class AdaServe:
         draft_budget: tokens that a pass of the draft model takes; shared by the requests, it sets the trees' width.
         count_prompts: the step time in the needed tokens includes the prompt tokens that share the step; the paper leaves them out
             and names them as the main reason for what it violates.
-        first_tokens: while some request would miss its TTFT objective, drafts are short and only tokens needed for TPOT objectives
-            are verified, so that steps leave more to prompts; not in the paper.
+        prompts: when prompts have their turn for a step's tokens. last = they get what drafts leave, as in the paper; in-time =
+            before the throughput phase, as far as it takes for every first token to be within its TTFT objective that can be;
+            first = before the throughput phase, all that pend, offline work's too. Not in the paper.
         spend: all = the budget is filled, as in the paper; paying = the throughput phase verifies as many tokens as bring the most
             expected tokens per second, and drafts are as deep as lately did so; not in the paper.
         unconstrained: tiers whose requests get throughput tokens only, separated by commas; the released code treats objectives
@@ -46,7 +48,7 @@ class AdaServe:
     Source: AdaServe, EuroSys '26, arXiv 2501.12162, Algorithm 2.
     """
 
-    __slots__ = ("_knees", "acceptance", "budget", "count_prompts", "first_tokens", "limits", "margin", "rules", "unconstrained")
+    __slots__ = ("_knees", "acceptance", "budget", "count_prompts", "limits", "margin", "prompts", "rules", "unconstrained")
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class AdaServe:
         width_max: int = 3,
         draft_budget: int = 96,
         count_prompts: bool = False,
-        first_tokens: bool = False,
+        prompts: Literal["last", "in-time", "first"] = "last",
         spend: Literal["all", "paying"] = "all",
         unconstrained: str = "",
     ) -> None:
@@ -74,6 +76,7 @@ class AdaServe:
             ("order", order, ("descending", "ascending")),
             ("formula", formula, ("paper", "code")),
             ("spend", spend, ("all", "paying")),
+            ("prompts", prompts, ("last", "in-time", "first")),
         ):
             if value not in valid:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(valid)}")
@@ -84,7 +87,7 @@ class AdaServe:
         self.margin = margin
         self.limits = Limits(depth_min, depth_max, width_max, draft_budget, c1, formula=formula)
         self.count_prompts = count_prompts
-        self.first_tokens = first_tokens
+        self.prompts = prompts
         self.acceptance = None if spend == "all" else ObservedAcceptance()
         self._knees: dict[tuple[str, int], int] = {}
         self.unconstrained = frozenset(name.strip() for name in unconstrained.split(",") if name.strip())
@@ -94,11 +97,9 @@ class AdaServe:
         depth, width = self.limits.beam(len(requests), budget)
         if self.acceptance is not None:
             depth = min(depth, self._paying_depth(self.acceptance, engine, requests))
-        if self.first_tokens:
-            fill = max(0, budget - len(requests))
-            step_s = StepTime.of(engine, requests).seconds(depth, fill, prompts_beside(engine, budget))
-            if first_token_at_risk(engine, step_s, budget):
-                depth = min(depth, self.limits.depth_min)
+        fill = max(0, budget - len(requests))
+        if self._beside_prompts(engine, StepTime.of(engine, requests), depth, 0, fill) < fill:
+            depth = min(depth, self.limits.depth_min)
         return DraftShape(depth, reason=f"{depth} × {width} tokens for {len(requests)} requests on {budget}", width=width)
 
     def select(self, engine: DraftView, drafts: Drafts) -> Selection:
@@ -116,13 +117,29 @@ class AdaServe:
         if self.unconstrained:
             tpot_s[[request.tier in self.unconstrained for request in requests]] = np.inf
         needed = needed_tokens(elapsed_s, self.margin * step_s, tpot_s, tokens)
-        hurry = self.first_tokens and first_token_at_risk(engine, time.seconds(depth, fill, prompts), tokens_in_step)
-        spend = everything if self.acceptance is None else time.while_it_pays(depth, prompts)
-        selected = select(forest, needed, budget, self.rules, spend=nothing if hurry else spend)
+        selected = select(forest, needed, budget, self.rules, spend=self._spend(engine, time, depth, prompts))
         reason = f"{selected.nodes.sum()} of {drafted} draft tokens, {selected.for_slo.sum()} of them for objectives"
         if drafts.trees is None:
             return Selection({r.id: count for r, count in zip(requests, selected.nodes.tolist(), strict=True)}, reason)
         return Selection(reason=reason, nodes={r.id: selected.of(row).tolist() for row, r in enumerate(requests)})
+
+    def _spend(self, engine: DraftView, time: StepTime, depth: int, prompts: int) -> Spend:
+        """How much the throughput phase verifies."""
+        within = everything if self.acceptance is None else time.while_it_pays(depth, prompts)
+        if self.prompts == "last":
+            return within
+
+        def spend(likeliest: Floats, expected: float, chosen: int) -> int:
+            wanted = within(likeliest, expected, chosen)
+            return self._beside_prompts(engine, time, depth, chosen, chosen + wanted) - chosen
+
+        return spend
+
+    def _beside_prompts(self, engine: DraftView, time: StepTime, depth: int, least: int, most: int) -> int:
+        """What prompts leave of ``most`` draft tokens, ``least`` at least."""
+        if self.prompts == "in-time":
+            return most_in_time(engine, time, depth, least, most)
+        return most if self.prompts == "last" else after_prompts(engine, time, least, most)
 
     @staticmethod
     def _paying_depth(acceptance: ObservedAcceptance, engine: DraftView, requests: Sequence[RequestView]) -> int:

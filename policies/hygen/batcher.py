@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Literal, get_args
 
+from policies.hygen.drafts import DraftWatch
 from policies.hygen.lines import Lines
 from policies.hygen.predictor import FEATURES, Predictor
 from policies.hygen.step import UNBOUNDED, Step
@@ -22,6 +23,9 @@ class HyGen:
     ``chunk_tokens``. Then offline decodes, prefills and waiting requests are added, as long as the step is predicted to end within
     ``budget_s``; so does a step without online work, as a request may come while it runs. Where online requests need memory
     or seats, offline ones are preempted, the last admitted first.
+
+    Where the engine speculates, a decode is planned with as many draft tokens as decodes lately brought along, so that drafts,
+    prefill chunks and offline work share the one budget.
 
     The predictor is linear in a step's tokens; without ``weights`` it is fitted to what the engine's latency model says. Where
     steps turn out otherwise, or online requests miss their objectives, offline work is off until that is over; the plan's reason
@@ -49,6 +53,7 @@ class HyGen:
     __slots__ = (
         "_awaiting_first",
         "_budget_s",
+        "_drafts",
         "_failsafe",
         "_governor",
         "_lines",
@@ -97,6 +102,7 @@ class HyGen:
         self._lines = Lines(sharing)
         self._predictor = Predictor(tuple(map(float, weights))) if weights else None
         self._watch = Stopwatch()
+        self._drafts = DraftWatch()
         self._failsafe = Failsafe(spread or inf, attainment, guard)
         self._governor = Governor(objective_s, budget_s, guard) if objective_s else None
         self._awaiting_first: dict[int, None] = {}
@@ -107,7 +113,14 @@ class HyGen:
         predictor = self._learn(engine, running)
         online = [request for request in running if not request.offline]
         offline = [request for request in running if request.offline]
-        step = Step(engine, predictor, max(self.chunk_tokens, len(running)), self.headroom, keep_state=self.keep_state)
+        step = Step(
+            engine,
+            predictor,
+            max(self.chunk_tokens, len(running)),
+            self.headroom,
+            keep_state=self.keep_state,
+            drafts=(round(self._drafts.online), round(self._drafts.offline)),
+        )
         step.take_online(online, self._lines)
         reason = ""
         if self.stage in ("observe", "shadow"):
@@ -153,14 +166,16 @@ class HyGen:
             context = max(1, min(4096, engine.kv_tokens_capacity // seqs))
             self._predictor = Predictor.believed(engine.latency, tokens=self.chunk_tokens, seqs=seqs, context=context)
         timed = self._watch.stop(engine, running)
+        self._drafts.look(engine, running)
         if timed is not None:
             self._failsafe.step(timed)
             decoding = [r for r in running if not r.offline and r.generated_tokens > 1]
+            gap_s = timed.measured_s / max(self._drafts.yielded, 1.0)
             if self._governor is not None and decoding:
-                self._governor.gaps(timed.measured_s, len(decoding) * timed.steps)
+                self._governor.gaps(gap_s, len(decoding) * timed.steps)
             for request in decoding:
                 if request.slo.tpot_s is not None:
-                    self._failsafe.online(timed.measured_s <= request.slo.tpot_s)
+                    self._failsafe.online(gap_s <= request.slo.tpot_s)
         self._note_first_tokens(running)
         if (factor := self._failsafe.correction()) is not None:
             self._predictor = self._predictor.scaled(factor)

@@ -30,16 +30,18 @@ class Filling:
         _, _, sd, _, sd2, _, _ = self._predictor.weights
         return max(self.decodes * (sd + sd2 * (2 * self.context + self.decodes)), 0.0)
 
-    def decode(self, context: int) -> None:
-        """One more request decodes, and reads ``context`` tokens."""
+    def decode(self, context: int, drafts: int = 0) -> None:
+        """One more request decodes, and reads ``context`` tokens; its draft tokens cost what a prompt's do."""
         self.decodes += 1
         self.context += context
-        self.left -= 1
+        self.tokens += drafts
+        self.left -= 1 + drafts
 
-    def undo_decode(self, context: int) -> None:
+    def undo_decode(self, context: int, drafts: int = 0) -> None:
         self.decodes -= 1
         self.context -= context
-        self.left += 1
+        self.tokens -= drafts
+        self.left += 1 + drafts
 
     def prefill(self, tokens: int) -> None:
         """One more request prefills ``tokens``."""

@@ -17,8 +17,19 @@ _SMALLEST_CHUNK = 16
 class Step:
     """One step while it is filled. ``free``: KV tokens that nobody holds; ``caps``, ``admit``, ``preempt``: of the plan to be."""
 
-    def __init__(self, engine: StepView, predictor: Predictor, tokens: int, headroom: float, *, keep_state: bool) -> None:
+    def __init__(
+        self,
+        engine: StepView,
+        predictor: Predictor,
+        tokens: int,
+        headroom: float,
+        *,
+        keep_state: bool,
+        drafts: tuple[int, int] = (0, 0),
+    ) -> None:
+        """``drafts``: draft tokens that an online and an offline decode bring along."""
         self.engine = engine
+        self._drafts = drafts
         self._predictor = predictor
         self._headroom = headroom
         self._keep_state = keep_state
@@ -36,7 +47,7 @@ class Step:
 
     def copy(self) -> Step:
         """The same step, to be filled otherwise."""
-        twin = Step(self.engine, self._predictor, self.budget, self._headroom, keep_state=self._keep_state)
+        twin = Step(self.engine, self._predictor, self.budget, self._headroom, keep_state=self._keep_state, drafts=self._drafts)
         twin.filling, twin.caps, twin.admit, twin.preempt = self.filling.copy(), dict(self.caps), [*self.admit], [*self.preempt]
         twin.free, twin.seats, twin.has_online = self.free, self.seats, self.has_online
         return twin
@@ -45,11 +56,12 @@ class Step:
         """Phase 1: what runs, then what waits. Online requests are bounded by tokens alone."""
         self.has_online = bool(running) or lines.online_count > 0
         prefilling = []
+        drafts, _ = self._drafts
         for request in running:
             left = tokens_known(request) - request.prefilled_tokens
             if request.generated_tokens and left <= 1:
-                self.filling.decode(request.prefilled_tokens + 1)
-                self.free -= self._grown(request.prefilled_tokens, 1)
+                self.filling.decode(request.prefilled_tokens + 1, drafts)
+                self.free -= self._grown(request.prefilled_tokens, 1 + drafts)
             else:
                 prefilling.append((request.prefilled_tokens, max(left, 1)))
         for computed, left in prefilling:
@@ -83,6 +95,7 @@ class Step:
     ) -> None:
         """Phase 2: decodes, then prefills, then whoever waits, within ``room_s`` seconds and ``tokens``."""
         filling = self.filling
+        _, drafts = self._drafts
         set_aside = filling.left - tokens
         filling.left = tokens
         prefilling = []
@@ -91,10 +104,10 @@ class Step:
             if not request.generated_tokens or left > 1:
                 prefilling.append((request, left))
                 continue
-            grown = self._grown(request.prefilled_tokens, 1)
-            filling.decode(request.prefilled_tokens + 1)
+            grown = self._grown(request.prefilled_tokens, 1 + drafts)
+            filling.decode(request.prefilled_tokens + 1, drafts)
             if filling.left < 0 or grown > self.free or (filling.seconds > room_s and self._not_alone):
-                filling.undo_decode(request.prefilled_tokens + 1)
+                filling.undo_decode(request.prefilled_tokens + 1, drafts)
                 self._sits_out(request)
             else:
                 self.free -= grown
@@ -131,9 +144,10 @@ class Step:
             self._stands = False
 
     def plan(self, online: Sequence[RequestView], offline: Sequence[RequestView], reason: str, room_s: float) -> StepPlan:
-        """What has been filled in. It stands for as long as everyone decodes and the growing context stays within the budget."""
+        """What has been filled in. It stands for as long as everyone decodes and the growing context stays within the budget;
+        one with draft tokens, whose number changes, for a step."""
         valid = 1
-        if self._stands and not self.preempt:
+        if self._stands and not self.preempt and not any(self._drafts):
             growth_s = self.filling.growth_s
             spare_s = room_s - self.filling.seconds
             valid = _LONGEST_PLAN if growth_s <= 0 or not offline else int(min(max(spare_s / growth_s, 1), _LONGEST_PLAN))

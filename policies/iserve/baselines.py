@@ -6,10 +6,11 @@ Each returns engines on devices, as ``placement.place_all`` does, one list per m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from policies.iserve.candidate import Candidate
 from policies.iserve.configuration import split_layers
-from policies.iserve.placement import Device, Placed, place_all, taken
+from policies.iserve.placement import LEAST_LOADED, Device, Placed, place_all, taken
 
 Placements = list[list[Placed]]
 HALF = ("fp16", "bf16")
@@ -44,6 +45,30 @@ def first_fit(models: Sequence[Sequence[Candidate]], devices: Sequence[Device]) 
     """Every model in 16 bits on the fewest GPUs that hold it, on the first that have room."""
     ordered = [(sorted(half_precision(c), key=lambda x: (x.gpus, x.latency_s.value)), 0.0) for c in models]
     return [[placed] if placed else [] for placed in place_all(ordered, devices, threshold=1.0)]
+
+
+def vidur_search(
+    models: Sequence[Sequence[Candidate]], limits_s: Sequence[float], devices: Sequence[Device], rates: Sequence[float]
+) -> Placements:
+    """Every model in 16 bits in the configuration that serves the most requests per dollar within its latency limit.
+
+    All configurations are tried, as a grid; those that keep no limit come last, the fastest first. Engines have their GPUs to
+    themselves as long as there are any that nobody has; then the least loaded are shared.
+
+    Source: Vidur-Search, MLSys '24, arXiv 2405.05465: the highest QPS per dollar under latency SLOs; estimates in place of its
+    simulator.
+    """
+
+    def rank(candidate: Candidate, limit_s: float) -> tuple[bool, float, float]:
+        within = candidate.latency_s.value <= limit_s
+        per_dollar = candidate.requests_per_s.value / candidate.usd_per_hour if within else 0.0
+        return not within, -per_dollar, candidate.latency_s.value
+
+    ordered = [
+        (sorted(half_precision(candidates), key=partial(rank, limit_s=limit)), rate)
+        for candidates, limit, rate in zip(models, limits_s, rates, strict=True)
+    ]
+    return [[placed] if placed else [] for placed in place_all(ordered, devices, LEAST_LOADED)]
 
 
 def alpaserve(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from policies.extrapolation import Architecture, Hardware, MemoryUse, Runs
+from policies.extrapolation import Architecture, Extrapolation, Interval, Runs
 from policies.iserve.accuracy import relative_accuracy
 from policies.iserve.candidate import Candidate, Estimate, Footprint
 from policies.iserve.configuration import Configuration, space
@@ -26,24 +26,25 @@ PRECISIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 """Precision of the weights → of the KV cache, of MaverIQ's Llama models; the others have neither int4-g128 nor an 8-bit cache."""
 
 
+LEVEL = 0.95
+"""Share of measurements that an estimate's interval is to hold."""
+
+
 @dataclass(frozen=True)
 class FixedBatch:
     """Estimates for engines that run batches of ``batch`` requests, each ``prompt`` tokens in and ``output`` out, one at a time.
 
-    ``latency_error``, ``memory_error``: half-width of the 95 % prediction interval as a factor − 1; see docs/extrapolation.md.
-    ``gpu_bytes``: memory of a GPU that engines may use. ``usd_per_gpu_hour``: its price.
+    Every estimate has the extrapolation's prediction interval, at ``LEVEL``. ``gpu_bytes``: memory of a GPU that engines may use.
+    ``usd_per_gpu_hour``: its price.
     """
 
-    hardware: Hardware
-    memory: MemoryUse
+    extrapolation: Extrapolation
     gpu: str
     gpu_bytes: float
     usd_per_gpu_hour: float
     prompt: int = 923
     output: int = 20
     batch: int = 1
-    latency_error: float = 0.05
-    memory_error: float = 0.1
 
     def candidates(
         self,
@@ -67,15 +68,19 @@ class FixedBatch:
                 max_tensor_parallel=max_tensor_parallel,
             )
         )
+        if not options:
+            return []
         runs = self._runs(architecture, options)
-        seconds = self.hardware.latency(architecture, runs).total_s
-        total = self.memory.total_bytes(architecture, runs)
+        seconds = _estimates(self.extrapolation.latency_s(architecture, runs, LEVEL))
+        total = _estimates(self.extrapolation.memory_bytes(architecture, runs, LEVEL))
         found = []
         for i, option in enumerate(options):
             footprint = self._footprint(architecture, option)
-            if footprint.layers_in(self.gpu_bytes) * option.pipeline_parallel < architecture.layers or not np.isfinite(seconds[i]):
+            if footprint.layers_in(self.gpu_bytes) * option.pipeline_parallel < architecture.layers or not np.isfinite(
+                seconds[i].value
+            ):
                 continue
-            latency = Estimate.within(float(seconds[i]), self.latency_error)
+            latency = seconds[i]
             hourly = option.gpus * self.usd_per_gpu_hour
             found.append(
                 Candidate(
@@ -83,7 +88,7 @@ class FixedBatch:
                     layers=architecture.layers,
                     footprint=footprint,
                     latency_s=latency,
-                    memory_bytes=Estimate.within(float(total[i]), self.memory_error),
+                    memory_bytes=total[i],
                     requests_per_s=Estimate(self.batch / latency.value, self.batch / latency.high, self.batch / latency.low),
                     usd_per_hour=hourly,
                     usd_per_mtok=_usd_per_mtok(hourly, latency, self.batch * self.output),
@@ -106,7 +111,7 @@ class FixedBatch:
 
     def _footprint(self, architecture: Architecture, option: Configuration) -> Footprint:
         """Bytes per layer and besides, on each GPU; every GPU is charged with the embedding and its share of the head."""
-        use, tp, pp = self.memory, option.tensor_parallel, option.pipeline_parallel
+        use, tp, pp = self.extrapolation.memory, option.tensor_parallel, option.pipeline_parallel
         one = self._runs(architecture, [option])
         layer = use.weights * architecture.layer_weights * float(one.weight_bytes[0]) / tp
         heads = -(-architecture.kv_heads // tp)
@@ -114,6 +119,12 @@ class FixedBatch:
         kv = use.kv * tokens * 2 * heads * architecture.head_dim * _KV_BYTES[option.kv_precision]
         ends = use.weights * architecture.vocab * architecture.hidden * _ENDS_BYTES * (1.0 if pp > 1 else 1 + 1 / tp)
         return Footprint(layer + kv, use.context + (tp - 1) * use.rank + (pp > 1) * use.stage + ends)
+
+
+def _estimates(interval: Interval) -> list[Estimate]:
+    """The interval is stretched to the prediction where the left-out models were all off to the same side."""
+    rows = zip(*(ends.tolist() for ends in interval), strict=True)
+    return [Estimate(mean, min(low, mean), max(high, mean)) for mean, low, high in rows]
 
 
 def _usd_per_mtok(usd_per_hour: float, latency: Estimate, tokens: int) -> Estimate:

@@ -1,10 +1,6 @@
-"""Intents: what a user wants of a deployment, and which candidate serves it best.
+"""Which candidate serves an intent best, or why none does.
 
-An intent is a goal, which ranks, and limits, which are hard. Where no candidate keeps all limits, the answer says which of them
-binds and what would satisfy it. Limits are checked at the unfavourable end of a candidate's interval if ``cautious``.
-
-Source: iServe / MaverIQ, arXiv 2501.13111: intents min_lat (L), min_mem (M), min_cost (L·M), min_gpu_cost (L·GPUs), a latency SLO
-and an accuracy limit as filters.
+The goal ranks, limits are hard. Where no candidate keeps all limits, the answer says which of them binds and what would satisfy it.
 """
 
 from __future__ import annotations
@@ -12,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from policies.intent import Goal, Intent
 from policies.iserve.candidate import Candidate, Estimate
 
-Goal = Literal["min_latency", "min_cost", "min_memory", "min_gpu_time", "min_memory_time"]
-
-_SCORE: dict[str, Callable[[Candidate], float]] = {
+_SCORE: dict[Goal, Callable[[Candidate], float]] = {
     "min_latency": lambda c: c.latency_s.value,
     "min_cost": lambda c: float("inf") if c.usd_per_mtok is None else c.usd_per_mtok.value,
     "min_memory": lambda c: c.replicas * c.memory_bytes.value,
@@ -27,32 +21,9 @@ _SCORE: dict[str, Callable[[Candidate], float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """``goal``: what is to be least: latency of a request, $ per token, memory, GPU-seconds per request, or memory × latency
-    (MaverIQ's cost). Limits, ``None`` = none: ``latency_s`` of a request alone; ``ttft_s``, ``tpot_s`` at the load asked for;
-    ``usd_per_mtok``; ``accuracy`` relative to 16 bits.
-    """
-
-    goal: Goal = "min_latency"
-    latency_s: float | None = None
-    ttft_s: float | None = None
-    tpot_s: float | None = None
-    usd_per_mtok: float | None = None
-    accuracy: float | None = None
-    cautious: bool = False
-
-    def __post_init__(self) -> None:
-        if self.goal not in _SCORE:
-            raise ValueError(f"there is no goal {self.goal!r}; there are {', '.join(_SCORE)}")
-        for name in ("latency_s", "ttft_s", "tpot_s", "usd_per_mtok", "accuracy"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}; a limit is a positive number")
-
-    def score(self, candidate: Candidate) -> float:
-        """What the goal wants to be least."""
-        return _SCORE[self.goal](candidate)
+def score_of(candidate: Candidate, intent: Intent) -> float:
+    """What the intent's goal wants to be least."""
+    return _SCORE[intent.goal](candidate)
 
 
 class Impossible(ValueError):
@@ -84,7 +55,12 @@ def ranked(candidates: Sequence[Candidate], intent: Intent) -> list[Candidate]:
     kept = [c for c in candidates if all(limit.kept_by(c) for limit in limits)]
     if not kept:
         raise Impossible(_explained(candidates, limits))
-    return sorted(kept, key=lambda c: (intent.score(c), c.gpus, c.configuration))
+    return sorted(kept, key=lambda c: (score_of(c, intent), c.gpus, c.configuration))
+
+
+def keeps(candidate: Candidate, intent: Intent) -> bool:
+    """Whether the candidate keeps every limit."""
+    return all(limit.kept_by(candidate) for limit in _limits(intent))
 
 
 def best(candidates: Sequence[Candidate], intent: Intent) -> Candidate:

@@ -10,6 +10,7 @@ what it costs, and exceed it clearly.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -26,12 +27,14 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """An engine that runs or is wanted: ``capacity``: requests per second within the objective. ``weight_bytes``: over all GPUs."""
+    """An engine that runs or is wanted. ``capacity``: requests per second within the objective. ``start_s``: from nothing to
+    serving, most of it the time that its weights take to load.
+    """
 
     name: str
     placed: Placed
     capacity: float
-    weight_bytes: float
+    start_s: float
 
     @property
     def model(self) -> str:
@@ -66,16 +69,8 @@ class Change:
     shortfall: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """``load_bytes_s``: at which each GPU gets its weights. ``start_s``: of an engine besides loading. Drains last one request."""
-
-    load_bytes_s: float = 2e9
-    start_s: float = 20.0
-
-    def start(self, engine: Serving) -> float:
-        gpus = engine.placed.candidate.configuration.gpus
-        return self.start_s + engine.weight_bytes / gpus / self.load_bytes_s
+class NoRoom(ValueError):
+    """An engine is wanted where it cannot be."""
 
 
 def change(
@@ -83,13 +78,16 @@ def change(
     wanted: Sequence[Serving],
     devices: Sequence[Device],
     rates: Mapping[str, float],
-    costs: Costs | None = None,
 ) -> Change:
-    """The steps from ``serving`` to ``wanted``. ``devices``: with what is free beside all that is serving. ``rates``: by model."""
-    costs = costs or Costs()
-    keep = {engine.seat for engine in wanted} & {engine.seat for engine in serving}
-    old = [engine for engine in serving if engine.seat not in keep]
-    new = [engine for engine in wanted if engine.seat not in keep]
+    """The steps from ``serving`` to ``wanted``. ``devices``: with what is free beside all that is serving. ``rates``: by model.
+
+    Of engines with equal seats, those that come first stay. A drain lasts as long as one request.
+
+    Raises:
+        NoRoom: an engine does not fit the devices that it is wanted on, even when all that is not wanted is gone.
+    """
+    kept = Counter(engine.seat for engine in wanted) & Counter(engine.seat for engine in serving)
+    old, new = _beyond(serving, kept), _beyond(wanted, kept)
     up = {engine.name: engine for engine in serving}
     free = {device.id: device.free_bytes for device in devices}
     steps: list[Step] = []
@@ -103,7 +101,8 @@ def change(
         if missing > 1e-9:
             shortfall[engine.model] = max(shortfall.get(engine.model, 0.0), missing)
         latency = engine.placed.candidate.latency_s.value
-        share = engine.capacity / sum(e.capacity for e in (engine, *up.values()) if e.model == engine.model)
+        alike = [e.capacity for e in (engine, *up.values()) if e.model == engine.model]
+        share = engine.capacity / sum(alike) if any(alike) else 1 / len(alike)
         steps.append(Step(Act.DRAIN, engine, latency, rate * share * latency))
         for device, size in zip(engine.placed.devices, engine.placed.bytes_per_device, strict=True):
             free[device] = free.get(device, 0.0) + size
@@ -111,13 +110,15 @@ def change(
     def start(engine: Serving) -> None:
         new.remove(engine)
         up[engine.name] = engine
-        steps.append(Step(Act.START, engine, costs.start(engine)))
+        steps.append(Step(Act.START, engine, engine.start_s))
         for device, size in zip(engine.placed.devices, engine.placed.bytes_per_device, strict=True):
             free[device] -= size
 
     def fits(engine: Serving) -> bool:
-        room = zip(engine.placed.devices, engine.placed.bytes_per_device, strict=True)
-        return all(free.get(device, 0.0) >= size for device, size in room)
+        need: dict[str, float] = {}
+        for device, size in zip(engine.placed.devices, engine.placed.bytes_per_device, strict=True):
+            need[device] = need.get(device, 0.0) + size
+        return all(free.get(device, 0.0) >= size for device, size in need.items())
 
     def spare(engine: Serving) -> float:
         """Requests per second that its model could still carry, and does not have to, without it."""
@@ -130,11 +131,22 @@ def change(
             start(ready)
             continue
         if not old:
-            raise ValueError(f"{new[0].name} does not fit the devices it is wanted on, even when all others are gone")
+            raise NoRoom(f"{new[0].name} does not fit the devices it is wanted on, even when all others are gone")
         drain(max(old, key=spare))
     seconds = sum(step.seconds for step in steps)
     busy = sum(step.seconds * step.engine.placed.candidate.configuration.gpus for step in steps)
     return Change(tuple(steps), seconds, busy, sum(step.requests for step in steps), shortfall)
+
+
+def _beyond(engines: Sequence[Serving], kept: Counter[tuple[object, ...]]) -> list[Serving]:
+    """Those beyond the first ones of each seat."""
+    left, beyond = kept.copy(), []
+    for engine in engines:
+        if left[engine.seat] > 0:
+            left[engine.seat] -= 1
+        else:
+            beyond.append(engine)
+    return beyond
 
 
 @dataclass(frozen=True, slots=True)

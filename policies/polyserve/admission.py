@@ -8,10 +8,12 @@ from typing import Literal
 
 from policies.latency import StepShape
 from policies.polyserve.chunks import PREFILL_TOKENS, largest_chunk
-from policies.polyserve.outlook import Outlook
+from policies.polyserve.outlook import Expected, Outlook, stated
 from policies.types import EngineView, RequestView
 
 Projection = Literal["simulate", "bound"]
+HAND_OVER_STEPS = 2
+"""Steps of a decode engine that a request waits for there: the one in progress, and the one in which its KV is pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,26 @@ class Verdict:
     full: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Backlog:
+    """Tokens to prefill on an engine: ``pending`` in all, ``under_way`` of prompts of which the step in progress computes a chunk,
+    ``waiting`` of those that wait; ``squares``: the sum of the squares of the latter's lengths. ``at``: tells states apart.
+    """
+
+    at: tuple[int, int, int, bool]
+    pending: int
+    under_way: int
+    waiting: int
+    squares: int
+
+    def attended(self, prompt: int) -> int:
+        """Tokens of its own prompt that one of those that wait attends to on average, with ``prompt`` behind them; rounded up."""
+        attended = (self.squares + prompt * prompt) // (2 * (self.waiting + prompt))
+        return attended + -attended % _ATTENDED
+
+
+_ATTENDED = 512
+"""To which attended tokens are rounded up, so that chunks are worked out once for many prompts."""
 _NO_SEAT = Verdict(inf, inf, inf, "seats", True)
 
 
@@ -37,10 +59,13 @@ class Admission:
     """Judges engines for requests.
 
     Checks, in the order of what they cost: seats and KV memory hold the batch at its peak; the longest step to come keeps the TPOT
-    budget; the first token comes within TTFT; the second within TTFT + TPOT. Where prefill and decode share an engine, the chunks
-    that dynamic chunking will grant are foreseen to the end of the prefill (continuous chunked-prefill prediction): full ones take
-    the budget each, and shrink in proportion as the context grows, so that the first and the last tell how many there are. A step
-    in progress is waited for only where no prompt is pending: where one is, the step computes part of what is counted as pending.
+    budget; the first token comes within TTFT; the second within TTFT + TPOT. A request waits for the end of the step in progress.
+
+    Where prefill and decode share an engine, the chunks that dynamic chunking will grant are foreseen to the end of the prefill
+    (continuous chunked-prefill prediction): full ones take the budget each, and shrink in proportion as the context grows, so that
+    the first and the last tell how many there are. The step in progress has its chunk of the prompts that run, not of those that
+    wait. Where they are apart, the KV is pulled in one step of the decode engine and decodes in the next; so that engines that
+    compute prompts must leave ``HAND_OVER_STEPS`` of the tier's budget over for the second token.
 
     Args:
         projection: how the batch's KV peak is foreseen. ``bound``: every request grows by what is expected of the new one, however
@@ -48,25 +73,31 @@ class Admission:
             the average decode length"; right for lengths without memory). ``simulate``: where the bound does not fit, each grows
             until it has the expected length, and leaves (``policies.polyserve.outlook``; right for lengths that vary little).
         reserve: share of the TTFT objective that predictions must leave over.
+        expected: how many tokens a request is expected to generate.
     """
 
-    def __init__(self, *, projection: Projection = "bound", reserve: float = 0.0) -> None:
+    def __init__(self, *, projection: Projection = "bound", reserve: float = 0.0, expected: Expected = stated) -> None:
         if projection not in ("simulate", "bound"):
             raise ValueError(f"projection is {projection!r}; choose simulate or bound")
         if not 0 <= reserve < 1:
             raise ValueError(f"reserve is {reserve}; it is a share of the TTFT objective, from 0 to below 1")
         self.projection: Projection = projection
         self.reserve = reserve
+        self._expected = expected
         self._outlooks: dict[str, Outlook] = {}
-        self._steps: dict[str, tuple[tuple[int, int, int, float], tuple[int, float]]] = {}
+        self._steps: dict[str, tuple[tuple[float, ...], dict[int, tuple[int, float]]]] = {}
+        self._backlogs: dict[str, _Backlog] = {}
 
-    def decode(self, request: RequestView, engine: EngineView, budget_s: float, *, prefill: bool) -> Verdict:
-        """Judge an engine that is to decode a request within ``budget_s`` per token, and with ``prefill`` to compute its prompt."""
+    def decode(self, request: RequestView, engine: EngineView, budget_s: float, *, prefill: bool, timely: bool = True) -> Verdict:
+        """Judge an engine that is to decode a request within ``budget_s`` per token, and with ``prefill`` to compute its prompt.
+
+        ``timely``: whether the first two tokens must be in time.
+        """
         seqs = engine.running_count + engine.waiting_count + 1
         if seqs > engine.max_seqs:
             return _NO_SEAT
         latency, capacity = engine.latency, engine.kv_tokens_capacity
-        prompt, expected = request.prompt_tokens, request.expected_output_tokens
+        prompt, expected = request.prompt_tokens, self._expected(request)
         present = engine.kv_tokens_used + (engine.pending_prefill_tokens if prefill else 0)
         peak = present + prompt + seqs * expected
         iter_max = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak)))
@@ -78,12 +109,12 @@ class Admission:
         if iter_max > budget_s:
             least = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak) - prompt))
             return Verdict(inf, inf, iter_max, "tpot", least > budget_s)
-        return self._in_time(request, engine, budget_s, iter_max, prefill)
+        return self._in_time(request, engine, budget_s, iter_max, prefill) if timely else Verdict(inf, inf, iter_max)
 
     def _outlook(self, engine: EngineView) -> Outlook:
         found = self._outlooks.get(engine.id)
         if found is None:
-            found = self._outlooks[engine.id] = Outlook()
+            found = self._outlooks[engine.id] = Outlook(self._expected)
         return found
 
     def _in_time(self, request: RequestView, engine: EngineView, budget_s: float, iter_max: float, prefill: bool) -> Verdict:
@@ -91,11 +122,11 @@ class Admission:
         slo, now = request.slo, engine.now_s
         ttft = inf if slo.ttft_s is None else slo.ttft_s * (1 - self.reserve)
         own = inf if slo.tpot_s is None else slo.tpot_s
-        waited = now - request.arrival_s
+        busy = max(0.0, engine.step_ends_s - now)
+        waited = now - request.arrival_s + busy
         if prefill:
-            if not engine.pending_prefill_tokens:
-                waited += max(0.0, engine.step_ends_s - now)
-            takes, iter_now = self._prefill_beside_decodes(engine, request.prompt_tokens, budget_s, ttft - waited)
+            backlog = self._backlog(engine, busy > 0)
+            takes, iter_now = self._prefill_beside_decodes(engine, backlog, request.prompt_tokens, budget_s, ttft - waited)
             first = waited + takes
             second = first + iter_now
         else:
@@ -103,20 +134,23 @@ class Admission:
             context = engine.kv_tokens_used + request.prompt_tokens
             seqs = engine.running_count + engine.waiting_count + 1
             iter_now = engine.latency.seconds(StepShape(decode_seqs=seqs, decode_context=context))
-            second = waited + max(0.0, engine.step_ends_s - now) + iter_now
+            second = waited + (HAND_OVER_STEPS if engine.running_count else 1) * iter_now
         refused = "ttft" if first > ttft else "second token" if second > ttft + own else ""
         return Verdict(first, iter_now, iter_max, refused)
 
-    def _prefill_beside_decodes(self, engine: EngineView, prompt: int, budget_s: float, left_s: float) -> tuple[float, float]:
-        """Seconds until the prompt is computed behind what is pending, and of the step after; ``inf`` if chunks run dry or late."""
-        latency, decodes = engine.latency, engine.running_count
-        pending, context = engine.pending_prefill_tokens, engine.kv_tokens_used
-        left, seconds = pending + prompt, 0.0
-        chunk = engine.max_batched_tokens
+    def _prefill_beside_decodes(
+        self, engine: EngineView, backlog: _Backlog, prompt: int, budget_s: float, left_s: float
+    ) -> tuple[float, float]:
+        """Seconds from the end of the step in progress until the prompt is computed behind what is pending, and of the step after;
+        ``inf`` if chunks run dry or late.
+        """
+        latency, decodes, context = engine.latency, engine.running_count, engine.kv_tokens_used
+        left, chunk, seconds = backlog.pending + prompt, engine.max_batched_tokens, 0.0
         if decodes:
-            chunk, shrinks = self._chunks(engine, decodes, context, budget_s)
+            chunk, shrinks = self._chunks(engine, decodes, context, budget_s, backlog.attended(prompt))
             if chunk <= 0:
                 return inf, inf
+            left -= min(chunk, backlog.under_way)
             if chunk < left:
                 grown = left + left / chunk * decodes
                 last = int(chunk - shrinks * grown)
@@ -133,29 +167,51 @@ class Admission:
             context += size
         return seconds, latency.seconds(StepShape(decode_seqs=decodes + 1, decode_context=context + decodes))
 
-    def _chunks(self, engine: EngineView, decodes: int, context: int, budget_s: float) -> tuple[int, float]:
+    def _backlog(self, engine: EngineView, busy: bool) -> _Backlog:
+        """What is pending on an engine; looked at again when that has changed."""
+        pending = engine.pending_prefill_tokens
+        at = (engine.step, pending, engine.waiting_count, busy)
+        known = self._backlogs.get(engine.id)
+        if known is not None and known.at == at:
+            return known
+        waiting = [request.prompt_tokens + request.generated_tokens for request in engine.waiting] if pending else []
+        behind = sum(waiting)
+        under_way = max(0, pending - behind) if busy else 0
+        found = self._backlogs[engine.id] = _Backlog(at, pending, under_way, behind, sum(tokens * tokens for tokens in waiting))
+        return found
+
+    def _chunks(self, engine: EngineView, decodes: int, context: int, budget_s: float, attended: int) -> tuple[int, float]:
         """The largest chunk of the next step, and by how much it shrinks with every token of context; once for each step."""
         at = (engine.step, decodes, context, budget_s)
-        known = self._steps.get(engine.id)
-        if known is not None and known[0] == at:
-            return known[1]
+        then, known = self._steps.get(engine.id, (None, {}))
+        if then != at:
+            known = {}
+            self._steps[engine.id] = at, known
+        if attended in known:
+            return known[attended]
         limit = engine.max_batched_tokens - decodes
-        chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit)
-        later = largest_chunk(engine.latency, decodes, context + limit, budget_s, chunk)
-        found = chunk, (chunk - later) / limit if limit > 0 else 0.0
-        self._steps[engine.id] = at, found
+        chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, attended)
+        later = largest_chunk(engine.latency, decodes, context + limit, budget_s, chunk, attended)
+        found = known[attended] = chunk, (chunk - later) / limit if limit > 0 else 0.0
         return found
 
     def prefill(self, request: RequestView, engine: EngineView) -> Verdict:
         """Judge an engine that computes prompts and decodes nothing; the more is pending on it, the later the first token.
 
-        Such an engine's steps are of ``PREFILL_TOKENS``, the last one of the prompt filled up by whoever comes next.
+        Such an engine's steps are of ``PREFILL_TOKENS``, the last one of the prompt filled up by whoever comes next. Which engine
+        will decode is not known yet: its steps are taken to be as long as the request's own objective allows.
         """
+        own = 0.0 if request.slo.tpot_s is None else request.slo.tpot_s
         ttft = inf if request.slo.ttft_s is None else request.slo.ttft_s * (1 - self.reserve)
         size, latency = min(PREFILL_TOKENS, engine.max_batched_tokens), engine.latency
-        step = latency.seconds(StepShape(size, size * size / 2, 1))
-        prompt = request.prompt_tokens
-        steps = ceil((engine.pending_prefill_tokens + prompt) / size)
-        attends = latency.seconds(StepShape(size, prompt * prompt / 2, 1)) - latency.seconds(StepShape(size, prompt * size / 2, 1))
-        first = engine.now_s - request.arrival_s + steps * step + max(0.0, attends)
-        return Verdict(first, 0.0, step, "ttft" if first > ttft else "")
+        prompt, under_way = request.prompt_tokens, 0
+        left, attention = engine.pending_prefill_tokens + prompt, prompt * prompt / 2
+        busy = max(0.0, engine.step_ends_s - engine.now_s)
+        if left > prompt:
+            running, waiting = engine.running, engine.waiting
+            attention += sum(r.prompt_tokens**2 - r.prefilled_tokens**2 for r in (*running, *waiting)) / 2
+            under_way = sum(r.prompt_tokens - r.prefilled_tokens for r in running) if busy else 0
+        step = latency.seconds(StepShape(size, attention / left * size, 1))
+        first = engine.now_s - request.arrival_s + busy + ceil((left - min(size, under_way)) / size) * step
+        refused = "ttft" if first > ttft else "second token" if first + HAND_OVER_STEPS * own > ttft else ""
+        return Verdict(first, own, step, refused)

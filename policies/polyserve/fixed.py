@@ -8,6 +8,7 @@ from itertools import chain
 from math import floor
 
 from policies.latency import LatencyModel
+from policies.polyserve.lengths import OutputLengths
 from policies.polyserve.optimal import EngineRoom, Lengths, costs_s
 from policies.polyserve.tiers import BEST_EFFORT, budget_s, tier_of
 from policies.types import Change, EngineState, EngineView, FleetView, Move, RequestView, Role, Scale
@@ -23,10 +24,10 @@ class _Seen:
     prompt: float = 0.0
     output: float = 0.0
 
-    def add(self, request: RequestView) -> None:
+    def add(self, request: RequestView, expected: float) -> None:
         self.requests += 1
         self.prompt += request.prompt_tokens
-        self.output += request.expected_output_tokens
+        self.output += expected
 
 
 class Fixed:
@@ -37,7 +38,8 @@ class Fixed:
     largest remainder. A new deal is carried out when two rounds in a row agree on it, and at once for a tier that has requests and
     no engine, which gets one from the tier with the most. Engines that change hands are the emptiest of their tier.
 
-    Rates are counted from the requests that are seen every ``sample_s``: who is done sooner is missed.
+    Rates are counted from the requests that are seen every ``sample_s`` and those that have completed meanwhile; how long answers
+    will be is learned from the latter (``policies.polyserve.lengths``).
 
     Args:
         period_s: length of a round, in seconds.
@@ -46,7 +48,7 @@ class Fixed:
     Source: the fixed-fleet variant of PolyServe's port to vLLM (EWMA of 0.5, largest remainder, two rounds that agree).
     """
 
-    __slots__ = ("_agreed", "_demand", "_last_s", "_proposed", "_round_ends_s", "_seen", "period_s", "sample_s")
+    __slots__ = ("_agreed", "_demand", "_last_s", "_lengths", "_proposed", "_round_ends_s", "_seen", "period_s", "sample_s")
 
     def __init__(self, *, period_s: float = 10.0, sample_s: float = 1.0) -> None:
         for name, value in (("period_s", period_s), ("sample_s", sample_s)):
@@ -56,6 +58,7 @@ class Fixed:
         self.sample_s = sample_s
         self._round_ends_s = 0.0
         self._last_s = -1.0
+        self._lengths = OutputLengths()
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._demand: dict[tuple[str, str], float] = {}
         self._proposed: dict[str, dict[str, int]] = {}
@@ -67,7 +70,9 @@ class Fixed:
         for engine in fleet.members:
             if engine.role is not Role.PREFILL and engine.state in _UP:
                 engines.setdefault(engine.model, []).append(engine)
-        self._look(chain(fleet.held, *(chain(e.running, e.waiting) for each in engines.values() for e in each)))
+        completed = fleet.completed
+        self._lengths.learn(completed)
+        self._look(chain(completed, fleet.held, *(chain(e.running, e.waiting) for each in engines.values() for e in each)))
         self._last_s = now
         changes: list[Change] = []
         if now >= self._round_ends_s:
@@ -82,7 +87,7 @@ class Fixed:
     def _look(self, requests: chain[RequestView]) -> None:
         for request in requests:
             if request.arrival_s > self._last_s:
-                self._seen.setdefault((request.model, tier_of(request.slo)), _Seen()).add(request)
+                self._seen.setdefault((request.model, tier_of(request.slo)), _Seen()).add(request, self._lengths.expected(request))
 
     def _end_round(self, engines: dict[str, list[EngineView]]) -> None:
         for group in {*self._seen, *self._demand}:
@@ -152,7 +157,7 @@ def _cost_s(engine: EngineView, tier: str, seen: _Seen) -> float:
     room = EngineRoom(engine.max_seqs, engine.max_batched_tokens, engine.kv_tokens_capacity)
     latency: LatencyModel = engine.latency
     budget = 0.2 if tier == BEST_EFFORT else budget_s(tier)
-    prefill, decode = costs_s(latency, room, Lengths(prompt, output, prompt + output / 2), budget)
+    prefill, decode = costs_s(latency, room, Lengths(prompt, output, prompt + output / 2, prompt / 2), budget)
     return prefill + min(decode, output * budget)
 
 

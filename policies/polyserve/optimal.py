@@ -16,11 +16,14 @@ from policies.latency import LatencyModel, StepShape
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Means over requests. ``context``: of a request that decodes, over the time it does, E[out · (prompt + out / 2)] / E[out]."""
+    """Means over requests. ``context``: of a request that decodes, over the time it does, E[out · (prompt + out / 2)] / E[out].
+    ``attended``: tokens that a prompt's token attends to, over all prompts' tokens, E[prompt²] / 2 E[prompt].
+    """
 
     prompt: float
     output: float
     context: float
+    attended: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,14 @@ class EngineRoom:
     kv_tokens: int
 
 
-def prefill_tokens_per_s(latency: LatencyModel, room: EngineRoom, prompt: float) -> float:
+def prefill_tokens_per_s(latency: LatencyModel, room: EngineRoom, lengths: Lengths) -> float:
     """Prompt tokens that an engine computes per second when it does nothing else, at its best batch of such prompts."""
     rates = []
     whole = room.max_batched_tokens
     for share in (0.25, 0.5, 1.0):
         tokens = whole * share
-        seqs = max(1, round(tokens / prompt))
-        each = tokens / seqs
-        rates.append(tokens / latency.seconds(StepShape(int(tokens), tokens * each / 2, seqs)))
+        seqs = max(1, round(tokens / lengths.prompt))
+        rates.append(tokens / latency.seconds(StepShape(int(tokens), tokens * lengths.attended, seqs)))
     return max(rates)
 
 
@@ -64,7 +66,7 @@ def step_s(latency: LatencyModel, lengths: Lengths, seqs: int, *, prefill: bool)
     """A step of so many decodes; with ``prefill`` beside the prompt tokens that keep their number up."""
     tokens = seqs * lengths.prompt / lengths.output if prefill else 0.0
     chunks = max(1, round(tokens / lengths.prompt)) if tokens else 0
-    return latency.seconds(StepShape(int(tokens), tokens * lengths.prompt / 2, chunks, seqs, int(seqs * lengths.context)))
+    return latency.seconds(StepShape(int(tokens), tokens * lengths.attended, chunks, seqs, int(seqs * lengths.context)))
 
 
 def decode_cost_s(latency: LatencyModel, room: EngineRoom, lengths: Lengths, tpot_s: float, *, prefill: bool) -> float:
@@ -76,7 +78,7 @@ def decode_cost_s(latency: LatencyModel, room: EngineRoom, lengths: Lengths, tpo
 def costs_s(latency: LatencyModel, room: EngineRoom, lengths: Lengths, tpot_s: float) -> tuple[float, float]:
     """Engine-seconds of one request of a tier where prefill and decode are apart: (prefill, decode)."""
     decode = decode_cost_s(latency, room, lengths, tpot_s, prefill=False)
-    return lengths.prompt / prefill_tokens_per_s(latency, room, lengths.prompt), decode
+    return lengths.prompt / prefill_tokens_per_s(latency, room, lengths), decode
 
 
 def optimal_rate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from operator import attrgetter
 
@@ -14,25 +14,29 @@ from numpy.typing import NDArray
 from policies.types import EngineView, RequestView
 
 Floats = NDArray[np.float64]
+Expected = Callable[[RequestView], float]
+"""How many tokens a request is expected to generate in all."""
+stated: Expected = attrgetter("expected_output_tokens")
+"""As many as the world says."""
 _id = attrgetter("id")
 
 
-def kv_peak(batch: Sequence[RequestView], prompt_tokens: int, output_tokens: float) -> float:
+def kv_peak(batch: Sequence[RequestView], prompt_tokens: int, output_tokens: float, expected: Expected = stated) -> float:
     """The most KV tokens that a batch will hold once a request of ``prompt_tokens`` has joined it.
 
     Every request grows by a token per step until it has generated as many as are expected of it, and leaves; whoever has already
     generated those is taken to leave after the next one.
     """
-    lives = [_life(request) for request in batch]
+    lives = [_life(request, expected) for request in batch]
     lives.append((max(1.0, output_tokens), prompt_tokens))
     left, context = zip(*lives, strict=True)
     return _highest(np.array(left, float), np.array(context, float))
 
 
-def _life(request: RequestView) -> tuple[float, int]:
+def _life(request: RequestView, expected: Expected) -> tuple[float, int]:
     """Steps until a request leaves, and its context now."""
     generated = request.generated_tokens
-    return max(1.0, request.expected_output_tokens - generated), request.prompt_tokens + generated
+    return max(1.0, expected(request) - generated), request.prompt_tokens + generated
 
 
 def _highest(left: Floats, context: Floats) -> float:
@@ -48,12 +52,14 @@ class Outlook:
 
     A request that decodes gets one token in each step, so that its first token's step tells its context and its end at any later
     step. Requests are read until they decode. That they do get their tokens is checked on the oldest and on the newest; where one
-    did not (drafts, preemption, requests that sit out), all are read again.
+    did not (drafts, preemption, requests that sit out), all are read again. What is expected of a request's length stays what it
+    was when the request was first read.
     """
 
-    __slots__ = ("_bases", "_known", "_leaves", "_mark", "_unsettled")
+    __slots__ = ("_bases", "_expected", "_known", "_leaves", "_mark", "_unsettled")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Expected = stated) -> None:
+        self._expected = expected
         self._mark = (0, 0, -1)
         """Tells one batch from another: how many run and wait, and who was admitted last."""
         self._known: dict[int, tuple[float, int]] = {}
@@ -74,7 +80,7 @@ class Outlook:
                 self._known, self._leaves, self._bases = {}, array("d"), array("d")
             self._mark = mark
             self._bring_up_to_date(engine, running, step)
-        others = [_life(request) for request in self._unsettled]
+        others = [_life(request, self._expected) for request in self._unsettled]
         others.append((max(1.0, output_tokens), prompt_tokens))
         left, context = zip(*others, strict=True)
         return _highest(
@@ -106,7 +112,7 @@ class Outlook:
             if not generated or request.prefilled_tokens < request.prompt_tokens:
                 self._unsettled.append(request)
                 continue
-            leaves, base = step - generated + request.expected_output_tokens, request.prompt_tokens + generated - step
+            leaves, base = step - generated + self._expected(request), request.prompt_tokens + generated - step
             known[request.id] = leaves, base
             place = bisect_left(self._leaves, leaves)
             self._leaves.insert(place, leaves)

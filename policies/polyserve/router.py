@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import inf
 
 from policies.polyserve.admission import Admission, Projection
 from policies.polyserve.gradient import Gradients, load
+from policies.polyserve.lengths import OutputLengths
 from policies.polyserve.tiers import budget_s, tier_of
 from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Role, Routing
 
@@ -14,37 +16,44 @@ from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Rol
 class PolyServe:
     """Places a request on the most loaded engine of its tier that still attains its objectives.
 
-    The ladder: (1) the engines of the request's own tier and those of no tier, the fullest first, judged with the request's own
-    budget; (2) lazy promotion, only if all of those refuse: the engines of tighter tiers, the tightest first, judged with the
-    host's budget; (3) else the request waits in the router, one queue per tier, where the scaler sees it. Nothing is shed:
-    overload shows as missed objectives. A request whose TTFT has passed in the queue is placed as if it had none, since nothing
-    can save it and its tokens are still wanted (open in the paper); and an empty engine takes whoever comes.
+    The ladder: (1) the engines of the request's own tier, then those of no tier, the fullest first, judged with the request's own
+    budget, and one of no tier with the tightest that it was given since it was last empty; (2) lazy promotion, only if all of those
+    refuse: the engines of tighter tiers, the tightest first, judged with the host's budget; (3) else the request waits in the
+    router, one queue per tier, where the scaler sees it. Nothing is shed: overload shows as missed objectives. A request whose TTFT
+    has passed in the queue is placed as if it had none, since nothing can save it and its tokens are still wanted (open in the
+    paper); and an empty engine takes whoever comes.
 
     Engines are ordered by unfinished requests: the paper leaves the load undefined. One that refuses for want of TPOT or memory,
     and would refuse a request without a prompt too, is not asked again until a request has left it.
 
     Where prefill and decode are apart, the ladder places the decode; the prefill goes to the fullest prefill engine that makes the
-    TTFT, else to the one with the least to do.
+    TTFT, and leaves the decode engine the time to take over, else to the one with the least to do.
+
+    How long an answer will be is learned per tier from those that are complete (``policies.polyserve.lengths``).
 
     Args:
         projection: how a batch's KV peak is foreseen, ``bound`` or ``simulate`` (``policies.polyserve.admission``).
         promotion: whether requests may go to tighter tiers.
         reserve: share of the TTFT objective that predicted times to the first token must leave over. 0 as in the paper, whose
-            predictions are exact; the gradient fills engines up to the objective, so that half of what is predicted to come just
-            in time comes too late where they are not.
+            predictions are exact; the gradient fills engines up to the objective, so that what is predicted to come just in time
+            comes too late where they are not.
 
     Source: PolyServe, arXiv 2507.17769, §4.
     """
 
-    __slots__ = ("_admission", "_gradients", "promotion")
+    __slots__ = ("_admission", "_given", "_gradients", "_lengths", "promotion")
 
     def __init__(self, *, projection: Projection = "bound", promotion: bool = True, reserve: float = 0.0) -> None:
-        self._admission = Admission(projection=projection, reserve=reserve)
+        self._lengths = OutputLengths()
+        self._admission = Admission(projection=projection, reserve=reserve, expected=self._lengths.expected)
         self.promotion = promotion
+        self._given: dict[str, float] = {}
+        """The tightest budgets that engines of no tier have been given, by id."""
         self._gradients = {False: Gradients(), True: Gradients()}
         """By whether the prefill is done: the fleet shows other engines then."""
 
     def route(self, request: RequestView, fleet: FleetView) -> Routing:
+        self._lengths.learn(fleet.completed)
         engines = fleet.engines
         gradients = self._gradients[request.kv_engine is not None]
         gradients.see(engines)
@@ -70,6 +79,8 @@ class PolyServe:
         for tier in (own, None):
             found = self._fullest(request, gradients, tier, budget, late)
             if found is not None:
+                if found.tier is None:
+                    self._given[found.id] = self._kept(found, budget)
                 return Assign(found.id, f"fullest engine of {own} that attains the objectives")
         if self.promotion:
             for host_budget, host in gradients.tighter(request.model, budget):
@@ -84,11 +95,17 @@ class PolyServe:
         judge = self._admission.decode
 
         def takes(engine: EngineView) -> bool | None:
-            verdict = judge(request, engine, budget, prefill=engine.role is not Role.DECODE)
-            if not verdict.refused or (late and verdict.refused in ("ttft", "second token")):
+            verdict = judge(request, engine, self._kept(engine, budget), prefill=engine.role is not Role.DECODE, timely=not late)
+            if not verdict.refused:
                 return True
             if not load(engine):  # who is refused by an empty engine would wait forever
                 return True
             return None if verdict.full else False
 
         return gradients.fullest(request.model, tier, takes)
+
+    def _kept(self, engine: EngineView, budget: float) -> float:
+        """What the engine's steps must keep with one more request of that budget."""
+        if engine.tier is not None or not load(engine):
+            return budget
+        return min(budget, self._given.get(engine.id, inf))

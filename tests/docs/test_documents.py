@@ -1,4 +1,4 @@
-"""Every command in the documents that is marked as such runs, in order, in an empty folder."""
+"""Links between documents, and the files that they name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import DOCUMENTS, ROOT, commands, run
-
-
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if commands(d)], ids=lambda d: d.name)
-def test_the_commands_of_a_document_run(document: Path, tmp_path: Path) -> None:
-    run(document, tmp_path)
+from tests.docs.documents import DOCUMENTS, ROOT
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)

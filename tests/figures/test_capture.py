@@ -15,7 +15,10 @@ from tests.figures.test_calibration import found, run, scenario
 from traces.assembly.library import to_json
 from traces.errors import InputError
 from traces.fingerprints import load_fingerprint
+from traces.scenario import load_scenario
 from traces.tables import floats
+
+GALLERY = Path(__file__).parents[2] / "traces" / "gallery"
 
 
 class Rehearsal(Capture):
@@ -92,6 +95,13 @@ def test_the_plan_has_three_loads_with_and_without_prefix_caching() -> None:
     for setting, names in (("off", set(LOADS)), ("on", {f"{load}-cached" for load in LOADS})):
         assert names <= {phase.name for phase in PLAN if f"engine.enable_prefix_caching={setting}" in phase.sets}
     assert sum(phase.seconds(90, 75) for phase in PLAN[:5]) < 25 * 60
+
+
+def test_the_large_model_of_the_plan_is_one_that_the_gpu_is_said_to_hold() -> None:
+    phase = next(phase for phase in PLAN if len(phase.layers) > 2)
+    pool = load_scenario(GALLERY / "h200-capture.yaml", phase.sets).pools[0]
+    assert (pool.model, pool.hardware.tensor_parallel) == ("llama-3.1-70b", 1)
+    assert max(phase.layers) < pool.shape.layers
 
 
 def test_what_an_engine_serves_is_a_load_between_idle_and_overload(path: Path) -> None:

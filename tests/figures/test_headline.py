@@ -68,6 +68,12 @@ def test_what_ran_names_the_fleet_the_model_and_the_policies() -> None:
     assert words == "simulated · 3 × h200 · llama-3.1-8b · router power-of-two · batcher vllm · seed 9"
 
 
+def test_what_ran_counts_the_gpus_that_there_are_and_not_those_of_all_candidates() -> None:
+    record = synthetic_record(50, 3, 10.0, seed=9)
+    scarce = {**record.manifest, "scenario": {**record.manifest["scenario"], "inventory": {"h200": 2}}}
+    assert what_ran(dataclasses.replace(record, manifest=scarce)).startswith("simulated · 2 × h200 · ")
+
+
 def test_an_unknown_price_is_left_out_of_what_the_run_delivers() -> None:
     record = synthetic_record(400, 2, 60.0, manifest={"usd_per_gpu_hour": None})
     assert "$" in delivers(summarise(synthetic_record(400, 2, 60.0)))
@@ -82,5 +88,7 @@ def test_what_ran_tells_of_a_stand_in_for_the_gpu() -> None:
     assert what_ran(dataclasses.replace(record, manifest=small)).startswith(
         "measured on vLLM, a CPU and a tiny model in place of · "
     )
+    mixed = {**replayed, "scenario": {**replayed["scenario"], "replay": {"shape": {"one": "tiny", "other": "mini"}}}}
+    assert "a CPU and a mini or tiny model in place of" in what_ran(dataclasses.replace(record, manifest=mixed))
     attached = {**small, "mode": "attached"}
     assert what_ran(dataclasses.replace(record, manifest=attached)).startswith("measured on vLLM · ")

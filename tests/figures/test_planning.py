@@ -1,17 +1,28 @@
 """The plan on the terminal, and what starts the fleet that was chosen."""
 
+import io
 import json
 import shlex
+from html import unescape
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from rich.console import Console
 
-from figures.planning.asked import inventory, precisions_of
+from figures.planning import words
+from figures.planning.asked import inventory, knobs_of, precisions_of
 from figures.planning.emit import emitted
+from figures.planning.live import PlanProgress
+from figures.planning.page import plan_page
+from figures.planning.plain import plan_json
+from figures.planning.prices import LISTED, LISTED_DATE, Prices, read_prices, shipped
+from figures.planning.table import print_plan
 from policies.iserve.configuration import Configuration
+from sim.plan import Progress, Question, plan
 from tests.sim.test_plan import SCENARIO
 from traces.errors import InputError
+from traces.hardware import GPUS
 from traces.scenario import load_scenario
 from twinserve import main
 
@@ -93,3 +104,112 @@ def test_too_few_gpus_are_a_failure_with_its_own_exit_code(asked):
     result = CliRunner().invoke(main, asked)
     assert result.exit_code == 1
     assert "no fleet" in result.output
+
+
+PRICES = "source: our contract\ndate: 2026-03-01\ngpus:\n  a100: 0.80\n  h100: {usd_per_hour: 2.00, source: cloud X}\n"
+
+
+def test_the_shipped_prices_are_the_list_prices(tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(shipped())
+    read = read_prices(path)
+    assert read.usd_per_gpu_hour == {name: device.usd_per_hour for name, device in GPUS.items()}
+    assert (read.source, read.date) == (LISTED, LISTED_DATE)
+
+
+def test_a_users_prices_are_read_with_where_they_are_from(tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(PRICES)
+    read = read_prices(path)
+    assert read.usd_per_gpu_hour == {"a100": 0.8, "h100": 2.0}
+    assert "our contract" in read.told()
+    assert "2026-03-01" in read.told()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gpus: {a100: cheap}", "is no price"),
+        ("gpus: {a100: -1}", "is no price"),
+        ("gpus: {a100: true}", "is no price"),
+        ("gpus: {h300: 2.0}", "h300"),
+        ("gpu: {a100: 1.0}", "no `gpus:`"),
+        ("gpus: {a100: 1.0}\nfrom: me", "`from` is not known"),
+        ("gpus: [", "no YAML"),
+        ("", "no `gpus:`"),
+    ],
+)
+def test_a_price_table_that_is_none_is_refused_in_a_line(tmp_path, text, said):
+    path = tmp_path / "prices.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_prices(path)
+
+
+def test_the_verb_prints_the_prices_to_start_from():
+    assert CliRunner().invoke(main, ["plan", "any.yaml", "--print-prices"]).output == shipped()
+
+
+def test_knobs_are_combined_and_the_fleet_is_not_one():
+    assert knobs_of([]) == [()]
+    assert knobs_of(["engine.max_num_seqs=64,128", "engine.block_size=16"]) == [
+        ("engine.max_num_seqs=64", "engine.block_size=16"),
+        ("engine.max_num_seqs=128", "engine.block_size=16"),
+    ]
+    with pytest.raises(InputError, match="a plan varies no more"):
+        knobs_of(["fleet.gpus=1,2"])
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "chat.yaml"
+    path.write_text(SCENARIO)
+    policies = [("policy=vllm",), ("policy=sarathi",)]
+    question = Question({"a100": 8, "h100": 8}, precisions={"bf16": ("bf16",)}, most=2, seeds=1, policies=policies)
+    return plan(path, question, jobs=1)
+
+
+def printed(found, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    print_plan(found, console, Prices())
+    return console.file.getvalue()
+
+
+def test_the_answer_stands_first_and_its_reasons_beside_it(found):
+    text = printed(found)
+    assert text.index(f"{found.best.gpus} × {found.best.candidate.configuration.gpu} for $") < text.index("engine ")
+    for label in ("Binds: ", "Headroom: ", "If wrong: ", "Policies on it: "):
+        assert label in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "tok/s/user" in text
+
+
+def test_the_page_tells_the_same_and_escapes_every_name(found):
+    page = plan_page(found, "<script>alert(1)</script>", Prices(source="<b>me</b>"))
+    assert "<script>alert" not in page
+    assert "<b>me</b>" not in page
+    assert words.answer(found) in unescape(page)
+    assert page.count('<circle class="dot') == len(found.alternatives)
+
+
+def test_json_has_every_alternative_and_no_infinity(found):
+    told = json.loads(json.dumps(plan_json(found), allow_nan=False))
+    assert len(told["alternatives"]) == len(found.alternatives)
+    assert {one["change"] for one in told["sensitivity"]} == {"load", "prompt lengths", "output lengths"}
+    assert told["headroom"]["load"] > 0.9
+
+
+def test_the_standings_are_drawn_while_the_plan_is_made(found):
+    live = PlanProgress("usd", enabled=False)
+    live.watch(Progress("short runs", 3, 8, found.alternatives))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(live.drawn())
+    text = console.file.getvalue()
+    assert "short runs: 3 of 8" in text
+    assert words.engine(found.best.arm) in text
+
+
+def test_the_verb_writes_a_page(asked, tmp_path):
+    result = CliRunner().invoke(main, [*asked, "--html", str(tmp_path / "plan.html")])
+    assert result.exit_code == 0, result.output
+    assert "Users against GPUs" in (tmp_path / "plan.html").read_text()

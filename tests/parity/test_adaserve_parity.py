@@ -51,7 +51,7 @@ def attained(folder: Path, seed: int, *sets: str) -> tuple[float, Record]:
 
 def test_the_tight_class_attains_more_than_with_any_fixed_length(tmp_path: Path) -> None:
     ours = [attained(tmp_path, seed, ADASERVE)[0] for seed in SEEDS]
-    for k in (1, 2, 3, 4):
+    for k in (1, 2, 3, 4, 6, 8):
         fixed = [attained(tmp_path, seed, f"policy.speculator={{fixed-k: {{k: {k}}}}}")[0] for seed in SEEDS]
         gains = [a - b for a, b in zip(ours, fixed, strict=True)]
         mean = sum(gains) / len(gains)
@@ -65,3 +65,22 @@ def test_what_it_decided_it_decides_again_from_the_log(tmp_path: Path) -> None:
     assert again.same
     chosen = [entry for entry in record.decisions or () if entry.get("decision") == "Selection"]
     assert any(len(set(entry["tokens"].values())) > 1 for entry in chosen)
+
+
+def test_it_shares_one_budget_with_hygens_offline_fill(tmp_path: Path) -> None:
+    """On vLLM's scheduler: offline work is done beside drafts, the tight class attains as much, and all is decided again alike."""
+    offline = "{name: batch, trace: {prompt_tokens: 200, output_tokens: 16}, offline: true, backlog: 60}"
+    online = [
+        f"{{name: {name}, trace: {{prompt_tokens: 60, output_tokens: 64}}, load: {{concurrency: {at_once}}}, requests: {count}, "
+        f"slo: {{ttft: 2s, tpot: {tpot}}}}}"
+        for name, at_once, count, tpot in (("tight", 5, 20, "60ms"), ("loose", 10, 40, "200ms"))
+    ]
+    speculator = "policy.speculator={adaserve: {budget: 192, share: 8.0, prompts: in-time}}"
+    filling = "policy.batcher={hygen: {budget_s: 0.06, chunk_tokens: 512, spread: 0}}"
+    alone, _ = attained(tmp_path, 1, speculator, f"workload=[{', '.join(online)}]")
+    together, record = attained(tmp_path, 1, speculator, filling, f"workload=[{', '.join([*online, offline])}]", "decisions=full")
+    batch = summarise(record).tiers["batch"]
+    assert batch["requests.completed"].value == 60
+    assert (batch["draft_acceptance"].value or 0) > 0.2  # offline requests get drafts that nobody needs more
+    assert together >= alone
+    assert redecide_record(record.manifest, record.decisions or ()).same

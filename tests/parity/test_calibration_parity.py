@@ -13,10 +13,8 @@ import pytest
 from figures.calibration import BOUNDS, Calibration, calibrate, errors, simulate_twin
 from policies.curve import Curve, Lines
 from policies.fingerprint import Fingerprint
-from replay.measuring import measure_fingerprint
 from tests.parity.test_managed_parity import free_port
 from traces.fingerprints import read_fingerprint
-from traces.scenario import load_scenario
 
 SCENARIO = Path(__file__).parents[2] / "traces" / "gallery" / "cpu-calibration.yaml"
 PROMISED = {"ttft_s.p50", "tpot_s.p50", "attainment"}
@@ -41,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("run"))
         for _ in range(ATTEMPTS):
-            calibration = calibrate(SCENARIO, [f"replay.port={free_port()}"])
+            calibration = calibrate(SCENARIO, [f"replay.port={free_port()}"], runs=3)
             if calibration.sound:
                 break
     return calibration
@@ -96,17 +94,3 @@ def test_a_measured_fingerprint_can_be_read_again(found: Calibration, tmp_path: 
     path.write_text(to_json(found.fingerprint), encoding="utf-8")
     assert read_fingerprint(path) == found.fingerprint
     assert found.fingerprint.name == "small-llama-3.1-8b/cpu/tp1/bf16"
-
-
-def test_one_and_two_layers_tell_how_long_the_whole_model_s_steps_take() -> None:
-    for _ in range(ATTEMPTS):
-        found = measure_fingerprint(load_scenario(SCENARIO), [1, 2], 12.0, checked=True)
-        if found.sound:
-            break
-    assert found.check is not None
-    assert found.check.shapes > 20
-    assert found.sound, found.check
-    assert found.fingerprint.provenance == "measured"
-    assert found.fingerprint.residual > 0
-    assert found.fingerprint.calibrated["decode_seqs"] == (1.0, 8.0)
-    assert set(found.fingerprint.errors) == {"prefill", "decode", "mixed"}

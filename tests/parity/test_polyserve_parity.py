@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from policies.polyserve.lengths import PRIOR_WEIGHT
+from policies.redecide import redecide_record
 from tests.parity.replaying import served
 
 # Three small engines, one of them parked, and more requests than the seats of one engine hold.
@@ -39,6 +41,12 @@ def test_two_tiers_on_three_engines_are_served_and_decided_again(tmp_path: Path)
     assert "e0" in tight
     assert "e1" not in tight  # no request goes to a looser tier
     points = Counter(entry["point"] for entry in record.decisions or ())
+    told = [done["id"] for entry in record.decisions or () if entry["point"] == "router" for done in entry["completed"]]
+    assert told
+    assert len(told) == len(set(told))  # once each
+    lengths = redecide_record(record.manifest, record.decisions or ()).policies["router"]._lengths
+    assert sum(count - PRIOR_WEIGHT for count, _ in lengths._means.values()) == len(told)
+    assert all(4 <= mean <= 16 for _, mean in lengths._means.values())
     assert points["router"] >= len(rows["id"])
     assert points["scaler"] >= 1
     assert points["batcher"] >= 1

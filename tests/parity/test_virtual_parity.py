@@ -35,6 +35,8 @@ def both(folder: Path, *sets: str, views: bool = True) -> tuple[Record, Record]:
 
 ASYNC = "engine.async_scheduling=on"
 DRAFTS = "engine.speculative={method: eagle, num_speculative_tokens: 8, acceptance: 0.7, draft_time: 500us}"
+PIPELINED = ["fleet.gpus=4", "fleet.pipeline_parallel=2"]
+"""hygen-star goes by when the step under way ends, which a scheduler cannot know of a batch between two stages."""
 SPECULATORS = [name for name in names("speculator") if name != "none"]
 
 
@@ -130,6 +132,18 @@ def stages(record: Record) -> list[tuple[float, str, str]]:
 def test_steps_planned_ahead_take_the_same_time(tmp_path: Path) -> None:
     real, _ = both(tmp_path, ASYNC, "fleet.gpus=1", views=False)
     assert total(real, "preemptions") > 10
+
+
+@pytest.mark.parametrize("batcher", [name for name in names("batcher") if name != "hygen-star"])
+def test_every_batcher_fills_a_pipeline_of_two_stages_alike(batcher: str, tmp_path: Path) -> None:
+    real, _ = both(tmp_path, *PIPELINED, f"policy.batcher={batcher}", views=False)
+    assert total(real, "output_tokens") > 1_000
+
+
+@pytest.mark.parametrize("batcher", ["vllm", "polyserve"])
+def test_a_pipeline_whose_steps_are_planned_ahead_takes_the_same_time(batcher: str, tmp_path: Path) -> None:
+    real, _ = both(tmp_path, *PIPELINED, ASYNC, f"policy.batcher={batcher}", views=False)
+    assert total(real, "output_tokens") > 1_000
 
 
 @pytest.mark.parametrize("knob", [ASYNC, DRAFTS], ids=["async", "drafts"])

@@ -111,16 +111,16 @@ def test_a_summary_counts_plans_too() -> None:
 
 
 class Deep:
-    """Reads all that a view shows: requests, their prefixes, the believed latency, and what is held."""
+    """Reads all that a view shows: requests, their prefixes, the believed latency, what is held, and what has completed."""
 
     def route(self, request: RequestView, fleet: FleetView) -> Routing:
         from policies.latency import StepShape
 
-        best, least = None, 0.0
+        best, least, told = None, 0.0, sum(done.generated_tokens for done in fleet.completed)
         for engine in fleet.engines:
             shared = sum(bool(set(r.prefix_blocks) & set(request.prefix_blocks)) for r in engine.running)
             step_s = engine.latency.seconds(StepShape(request.prompt_tokens, 0.0, 1, len(engine.running), 1000))
-            score = step_s * (1 + len(engine.waiting)) - 1e-4 * shared + 1e-5 * len(fleet.held)
+            score = step_s * (1 + len(engine.waiting)) - 1e-4 * shared + 1e-5 * len(fleet.held) + 1e-6 * told
             if best is None or score < least:
                 best, least = engine, score
         return Hold("no engine") if best is None else Assign(best.id, f"{least!r}")
@@ -152,12 +152,13 @@ def test_what_a_policy_reads_is_in_the_log_and_rebuilds_its_decisions() -> None:
     assert {"prefix_blocks", "generated_tokens", "slo"} <= engine["running"][0].keys()
     assert "prefix_blocks" not in entries[2]["engines"][0]["waiting"][0], "it was not read of waiting requests"
     assert "held" in entries[1]
+    assert any(entry["completed"] for entry in entries[1:]), "what has completed is there, with its length"
 
 
 def test_what_a_policy_does_not_read_is_not_in_the_log() -> None:
     entry = logged(Shallow())[0]
     assert not {"running", "waiting", "latency"} & entry["engines"][0].keys()
-    assert "held" not in entry
+    assert not {"held", "completed"} & entry.keys()
     assert entry["engines"][0]["running_count"] > 0, "numbers are always there, for people and other policies"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.streams import Draws
-from policies.types import Activate, Change, Drain, EngineState, FleetView, Move, Role, Scale
+from policies.types import Activate, Change, Drain, EngineState, FleetView, Move, Role, Scale, Seat
 from sim.faults import Fault
 from sim.journal import COMPLETED, FAILED, UNFINISHED
 from sim.scheduler import EngineLimits
@@ -63,8 +63,8 @@ def settings_of_runs(draw: st.DrawFn) -> dict[str, Any]:
     roles = [*first, *draw(st.lists(st.sampled_from(first), max_size=3))]
     sites = [
         Site(
+            Seat(start_up_s=draw(st.sampled_from([0.0, 0.2]))),
             role=role,
-            start_up_s=draw(st.sampled_from([0.0, 0.2])),
             kv_token_bytes=10,
             link_bytes_s=draw(st.sampled_from([1e4, 1e6])),
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from policies.types import Assign, EngineState, FleetView, Hold, RequestView, Role, Routing, Shed
+from policies.types import Assign, EngineState, FleetView, Hold, RequestView, Role, Routing, Seat, Shed
 from policies.views import Engine as EngineFacts
 from replay.clock import Turn, VirtualClock
 from replay.fleet import Fleet
@@ -74,7 +74,7 @@ def built(
     answer: Callable[[RequestView, FleetView], Routing], **knobs: float
 ) -> tuple[Fleet, list[FakeEngine], Routes, VirtualClock]:
     clock, journal, routes = VirtualClock(), Journal(), Routes(answer)
-    fleet = Fleet(clock, routes, journal, [("h200", 2), ("h200", 2)], **knobs)
+    fleet = Fleet(clock, routes, journal, [Seat("h200", 2)] * 2, **knobs)
     engines = [FakeEngine(0), FakeEngine(1)]
     fleet.set_engines(engines)
     return fleet, engines, routes, clock
@@ -129,6 +129,25 @@ def test_held_requests_are_offered_again_when_one_finishes_and_when_an_engine_ch
     clock.play()
     assert [one.id for one in engines[0].requests] == [0, 1, 2]
     assert not fleet.held
+
+
+def test_a_router_is_told_once_of_every_request_that_has_completed_and_a_failed_one_has_not() -> None:
+    told: list[list[tuple[int, int]]] = []
+
+    def answer(request: RequestView, fleet: FleetView) -> Routing:
+        told.append([(done.id, done.generated_tokens) for done in fleet.completed])
+        return Assign("e0", "")
+
+    fleet, _, _, _ = built(answer)
+    first, second = request(0), request(1)
+    fleet.dispatch(first)
+    fleet.dispatch(second)
+    fleet.on_token(first, 3, 1.0)
+    fleet.on_finished(first, 1.0)
+    fleet.on_failed(second, 1.0, "lost")
+    fleet.dispatch(request(2))
+    fleet.dispatch(request(3))
+    assert told == [[], [], [(0, 3)], []]
 
 
 def test_of_a_named_queue_only_the_first_is_offered_again() -> None:

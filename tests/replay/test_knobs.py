@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from replay.drafter import has_probabilities
-from replay.knobs import engine_arguments, environment, options, scheduler_class, vocabulary
+from replay.knobs import engine_arguments, environment, model_shape, options, scheduler_class, vocabulary
 from traces.errors import InputError
 from traces.scenario import Scenario
 from traces.scenario.replay import Replay
@@ -42,6 +42,28 @@ def test_a_cpu_has_as_many_blocks_as_the_scenario_says(tmp_path: Path) -> None:
     found = engine_arguments(pool, CPU, 0, tmp_path)
     assert found["num_gpu_blocks_override"] == 501, "vLLM sets one apart"
     assert json.loads((Path(found["model"]) / "config.json").read_text())["vocab_size"] == vocabulary(pool, CPU)
+
+
+def test_engines_on_a_gpu_have_the_precision_of_their_pool(tmp_path: Path) -> None:
+    def of(device: Replay, **pool: str) -> dict[str, Any]:
+        data = scenario().resolved()
+        data["fleet"] |= pool
+        return engine_arguments(Scenario.model_validate(data).pools[0], device, 0, tmp_path)
+
+    eight = of(GPU, precision="fp8", kv_precision="fp8")
+    assert (eight["quantization"], eight["kv_cache_dtype"]) == ("fp8", "fp8")
+    assert not {"quantization", "kv_cache_dtype"} & set(of(GPU))
+    assert "quantization" not in of(CPU, precision="fp8"), "a stand-in has 16 bits"
+    with pytest.raises(InputError, match=r"vLLM does not quantise to int4 as it loads; name a checkpoint with replay\.weights"):
+        of(GPU, precision="int4")
+
+
+def test_models_of_a_fleet_may_have_stand_ins_of_different_sizes() -> None:
+    by_model = Replay(device="cpu", shape={"llama-3.1-8b": "mini"})
+    pool = scenario().pools[0]
+    assert model_shape(pool, by_model).name == "mini-llama-3.1-8b"
+    assert model_shape(pool, Replay(device="cpu", shape={"qwen2.5-7b": "tiny"})) == pool.shape
+    assert len({model_shape(pool, Replay(shape=size)).hidden for size in ("tiny", "mini", "small", "full")}) == 4
 
 
 def test_what_a_cpu_cannot_do_is_refused(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def two_free_ports() -> int:
 class FakeProcess(ManagedServer):
     """In place of vLLM's server: 20 ms per token."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
         self._command = [sys.executable, "-m", "tests.replay.fake_server", str(self._port), "0.02"]
 
 

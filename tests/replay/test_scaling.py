@@ -6,7 +6,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from policies.types import Activate, Assign, Change, Drain, EngineState, FleetView, Hold, Move, RequestView, Role, Routing, Scale
+from policies.types import (
+    Activate,
+    Assign,
+    Change,
+    Drain,
+    EngineState,
+    FleetView,
+    Hold,
+    Move,
+    RequestView,
+    Role,
+    Routing,
+    Scale,
+    Seat,
+)
 from replay.clock import Turn, VirtualClock, WallClock
 from replay.faults import strike
 from replay.fleet import Fleet
@@ -42,7 +56,7 @@ class Scene:
     def __init__(self, start_up_s: float = 1.0, *, parked: bool = True, roles: Sequence[Role] = (Role.BOTH, Role.BOTH)) -> None:
         self.clock, self.journal = VirtualClock(), Journal()
         self.router = Routes(self.first)
-        self.fleet = Fleet(self.clock, self.router, self.journal, [("h200", 1)] * 2, retries=1)
+        self.fleet = Fleet(self.clock, self.router, self.journal, [Seat("h200")] * 2, retries=1)
         self.engines = [FakeEngine(index, role) for index, role in enumerate(roles)]
         if parked:
             self.engines[1].state = EngineState.PARKED
@@ -125,7 +139,7 @@ def test_while_a_policy_is_asked_the_wall_clock_stands_still() -> None:
         seen.append((fleet.now_s, [fleet.now_s for _ in range(100)][-1]))
         return Hold("")
 
-    fleet = Fleet(clock, Routes(answer), Journal(), [("h200", 1)])
+    fleet = Fleet(clock, Routes(answer), Journal(), [Seat("h200")])
     fleet.set_engines([FakeEngine(0)])
     fleet.set_scaler(Looks())
     fleet.dispatch(request(0))

@@ -10,8 +10,10 @@ import pytest
 from policies.curve import Curve, Lines
 from policies.fingerprint import NOISE_LEVELS, NOTHING, Fingerprint, Terms
 from policies.latency import FingerprintLatency, StepShape
+from replay.measuring import held_out
 from replay.samples import Room, Sample, check, grid, steps_of
 from replay.stepfit import fit_steps
+from tests.replay.test_knobs import scenario
 
 ROOM = Room(step_tokens=2048, seqs=64, window=8192, kv_tokens=200_000)
 
@@ -70,6 +72,19 @@ def test_two_engines_with_a_layer_and_two_tell_of_thirty_two() -> None:
     held = check(fitted(few, 32), measured(32))
     assert held.error < 0.05
     assert set(held.by_kind) == {"prefill", "prefill-context", "decode", "mixed"}
+
+
+def test_the_deepest_engine_is_held_against_what_the_others_tell_of_it() -> None:
+    small = scenario()
+    samples = [*measured(1, noise=0.03), *measured(2, noise=0.03), *measured(8)]
+    assert held_out(small, samples).error < 0.05
+    another = [dataclasses.replace(sample, layers=8) for sample in measured(12)]
+    assert held_out(small, [*samples[: -len(another)], *another]).error > 0.1
+
+
+def test_a_step_that_stalled_hardly_counts_in_what_is_checked() -> None:
+    stalled = [dataclasses.replace(s, seconds=50 * s.seconds) if i < 20 else s for i, s in enumerate(measured(8))]
+    assert check(model(8), stalled).error == 0
 
 
 def test_a_wrong_depth_is_found_out_by_the_check() -> None:

@@ -55,3 +55,15 @@ def test_an_open_side_holds_everything_and_no_interval_claims_nothing() -> None:
     assert covers(Estimate(1.0, 0.5, None), 99.0) is True
     assert covers(Estimate(1.0, 0.5, 2.0), 99.0) is False
     assert covers(Estimate(1.0), 1.0) is None
+
+
+def test_open_and_marked_intervals_are_told_apart_from_those_that_claim_both_ends() -> None:
+    estimates = [
+        Estimate(1.0, 0.5, None),
+        Estimate(1.0, 0.5, 2.0, note="too few"),
+        Estimate(1.0, 0.5, 2.0),
+        Estimate(1.0, 0.5, 0.9),
+    ]
+    found = coverage([{"m": estimate} for estimate in estimates], {"m": 1.5})["m"]
+    assert (found.hits, found.runs, found.open, found.marked) == (3, 4, 0.25, 0.25)
+    assert (found.sound_hits, found.sound) == (1, 2)

@@ -49,6 +49,14 @@ def test_observed_requests_keep_their_progress_until_the_next_refresh() -> None:
     assert [s[0][:1] for s in progress.seen] == [[], [4], [4], [8]]
 
 
+def test_a_router_is_told_once_of_every_request_that_has_completed_with_its_length() -> None:
+    """Steps of 0.25 s: the first two requests are done at 0.5 and 0.75 s."""
+    spy = Spy(RoundRobin(), lambda fleet: [(r.id, r.generated_tokens) for r in fleet.completed])
+    workload = Workload.make([0.0, 0.0, 0.6, 2.0, 2.0], [4] * 5, [2, 3, 1, 1, 1], classes=ONE)
+    play(workload, router=spy, step=STEP)
+    assert spy.seen == [[], [], [(0, 2)], [(1, 3), (2, 1)], []]
+
+
 def test_held_requests_are_offered_again_when_one_finishes() -> None:
     class Patient:
         def route(self, request: RequestView, fleet: FleetView) -> Routing:

@@ -10,7 +10,7 @@ from policies.decisionlog import Full, Summary
 from policies.redecide import redecide
 from policies.routers import LeastLoaded
 from policies.scalers import TargetLoad
-from policies.types import Activate, Assign, Change, Drain, EngineState, FleetView, Hold, Move, RequestView, Routing, Scale
+from policies.types import Activate, Assign, Change, Drain, EngineState, FleetView, Hold, Move, RequestView, Routing, Scale, Seat
 from sim.faults import Fault, RandomFaults
 from sim.journal import COMPLETED, FAILED
 from sim.kernel import Kernel
@@ -24,7 +24,7 @@ ONE = (RequestClass(model="m"),)
 STEP = {"overhead_s": 0.25}
 NEVER = float("inf")
 PLAIN = Site()
-SLOW = Site(start_up_s=1.0)
+SLOW = Site(Seat(start_up_s=1.0))
 
 
 def work(arrivals: Sequence[float], outputs: Sequence[int]) -> Workload:
@@ -77,6 +77,17 @@ def test_a_drained_engine_finishes_what_it_has_takes_no_more_and_is_parked() -> 
     assert outcome.column("engine").tolist() == [0, 1, 1]
     assert states(outcome) == [(0.0, "active"), (0.1, "draining"), (1.0, "parked")]
     assert outcome.engines[0].empty
+
+
+def test_a_scaler_is_told_of_completed_requests_whatever_the_router_was_told() -> None:
+    class Told(Script):
+        def scale(self, fleet: FleetView) -> Scale:
+            told.append([(r.id, r.generated_tokens) for r in fleet.completed])
+            return super().scale(fleet)
+
+    told: list[list[tuple[int, int]]] = []
+    play_fleet(work([0.0, 0.6, 1.1], [2, 1, 1]), [PLAIN], scaler=Told((1.0, []), (1.2, []), (5.0, [])), step=STEP)
+    assert told == [[], [(0, 2), (1, 1)], [], [(2, 1)]]
 
 
 def test_an_idle_engine_is_parked_as_it_is_drained_and_a_starting_one_is_not_started() -> None:
@@ -228,7 +239,7 @@ def test_views_show_every_member_what_is_parked_and_which_gpus_are_free() -> Non
             )
             return Scale()
 
-    sites = [PLAIN, Site(gpu="h100", gpus=2), Site(gpus=4)]
+    sites = [PLAIN, Site(Seat("h100", 2)), Site(Seat(tensor_parallel=4))]
     play_fleet(work([0.0], [1]), sites, parked=[1, 2], scaler=Look())
     parked = EngineState.PARKED
     assert seen == [

@@ -1,7 +1,10 @@
 """The cheapest fleet for a workload: what is asked, where the search looks, and what it finds."""
 
+from dataclasses import replace
+
 import pytest
 
+from policies.types import SLO, Demand
 from sim.plan import Question, demand_of, deployed, plan, shortlist
 from traces.candidates import candidates
 from traces.errors import InputError
@@ -88,3 +91,87 @@ def test_a_candidate_takes_the_fleets_place(scenario):
     wide = next(c for c in offered if c.configuration.tensor_parallel == 2)
     fleet = load_scenario(scenario, deployed(wide)).fleet
     assert (fleet.gpu, fleet.tensor_parallel, fleet.precision, fleet.kv_precision, fleet.engines) == ("h100", 2, "fp8", "fp8", 1)
+
+
+ONE = {"bf16": ("bf16",)}
+
+
+def test_a_price_of_the_users_own_changes_what_is_cheapest(scenario):
+    question = Question({"a100": 8, "h100": 8}, precisions=ONE, most=2, seeds=1, stress=False)
+    listed = plan(scenario, question, jobs=1)
+    first, second = (a.candidate.configuration.gpu for a in listed.alternatives)
+    dear = replace(question, usd_per_gpu_hour={first: 50.0})
+    own = plan(scenario, dear, jobs=1)
+    assert [a.candidate.configuration.gpu for a in own.alternatives] == [second, first]
+    assert own.alternatives[1].usd_per_hour == 50.0 * own.alternatives[1].gpus
+
+
+def test_the_highest_rate_on_a_fleet_needs_about_as_much_as_the_cheapest_fleet_for_it(scenario):
+    question = Question({"a100": 4}, precisions=ONE, most=1, seeds=1, stress=False, aim="rate")
+    carried = plan(scenario, question, jobs=1).best
+    assert carried.gpus == 4
+    assert carried.rate_lo <= carried.rate_per_s <= carried.rate_hi
+    load = carried.rate_per_s / demand_of(load_scenario(scenario), 0.9).rate_per_s
+    again = plan(
+        scenario,
+        replace(question, aim="usd", gpus={"a100": 8}),
+        sets=(f"workload.chat.rate={30 * 0.97 * load}/s",),
+        jobs=1,
+    )
+    assert again.best.engines == 4
+
+
+def test_knobs_and_policies_are_arms_of_their_own(scenario):
+    question = Question(
+        {"a100": 8}, precisions=ONE, most=1, seeds=1, stress=False,
+        policies=[("policy=vllm",), ("policy=sarathi",)], knobs=[("engine.max_num_seqs=4",), ("engine.max_num_seqs=64",)],
+    )  # fmt: skip
+    found = plan(scenario, question, jobs=1)
+    assert len(found.alternatives) > 1
+    assert found.best.arm.knobs == ("engine.max_num_seqs=64",)
+
+
+def test_what_leaves_the_calibrated_range_is_refused_by_name_unless_asked_for(scenario):
+    question = Question({"a100": 8}, precisions=ONE, most=1, seeds=1, stress=False)
+    long = ("workload.chat.trace={prompt_tokens: 60000, output_tokens: 10}", "workload.chat.rate=0.3/s",
+            "workload.chat.slo_mix=[{share: 100%, tier: t, slo: {ttft: 60s, tpot: 2s}}]")  # fmt: skip
+    refused = plan(scenario, question, sets=long, jobs=1)
+    if not refused.refusals:
+        pytest.skip("the fingerprint reaches as far")
+    assert refused.best is None
+    assert refused.refusals[0].arm.candidate.configuration.gpu == "a100"
+    assert plan(scenario, replace(question, extrapolate=True), sets=long, jobs=1).best is not None
+
+
+def test_the_error_of_step_times_widens_what_noise_leaves(scenario):
+    found = plan(scenario, Question({"a100": 16}, precisions=ONE, most=1, seeds=1, stress=False), jobs=1)
+    best = found.best
+    assert best.hardware[0] <= best.lo <= best.engines <= best.hi <= best.hardware[1]
+    assert best.hardware[0] < best.hardware[1]
+
+
+def test_the_order_and_the_front_are_told(scenario):
+    found = plan(scenario, Question({"a100": 8, "h100": 8}, precisions=ONE, most=4, seeds=2, stress=False), jobs=1)
+    costs = [a.usd_per_hour for a in found.alternatives]
+    assert costs == sorted(costs)
+    assert found.alternatives[0].against == ""
+    assert all(a.against for a in found.alternatives[1:] if a.engines is not None)
+    front = [(a.tokens_s_per_gpu, a.tokens_s_per_user) for a in found.alternatives if a.front]
+    assert front
+    assert sorted(front) == sorted(front, key=lambda point: -point[1])
+
+
+def test_what_binds_is_told_by_the_runs_with_less(scenario):
+    best = plan(scenario, Question({"a100": 8}, precisions=ONE, most=1, seeds=1, stress=False), jobs=1).best
+    assert best.binds.split(":")[0] in ("TTFT", "TPOT")
+    assert "misses most" in best.binding
+
+
+def test_near_the_fastest_that_an_engine_can_be_a_small_error_of_step_times_decides_everything():
+    def capacity(tpot_s):
+        demand = Demand("llama-3.1-8b", "all", SLO(5.0, tpot_s), 1.0, 800, 100)
+        return candidates(demand, {"a100": 8}, precisions=ONE, within_inventory=False)[0].requests_per_s
+
+    loose, tight = capacity(0.2), capacity(0.0125)
+    assert 0 < loose.low < loose.value < loose.high
+    assert tight.low == 0 < tight.value < tight.high

@@ -52,6 +52,22 @@ def test_the_least_recently_freed_content_goes_first_and_tails_before_heads() ->
     assert serve(scheduler, Request(3, RequestClass(), 0, 0.0, 129, 1, (1, 2))) == 2 * 16
 
 
+@pytest.mark.parametrize(("taken", "first", "last"), [(5, 16, 32), (7, 0, 32), (14, 0, 32), (16, 0, 0)])
+def test_what_nobody_can_find_any_more_keeps_its_place_in_the_order(taken: int, first: int, last: int) -> None:
+    """Of 16 blocks 4 hold the first request's content, 8 that of two whose content has no name, 2 the last one's; 2 are blank."""
+    scheduler = Scheduler(EngineLimits(block_size=16, kv_blocks=16), trie=ContentTrie(16))
+    serve(scheduler, Request(0, RequestClass(), 0, 0.0, 65, 1, (1, 2, 3, 4)))
+    serve(scheduler, Request(1, RequestClass(), 0, 0.0, 65, 1))
+    serve(scheduler, Request(2, RequestClass(), 0, 0.0, 65, 1))
+    serve(scheduler, Request(3, RequestClass(), 0, 0.0, 33, 1, (5, 6)))
+    assert (scheduler.prefix.blank, scheduler.prefix.idle) == (2, 14)
+    serve(scheduler, Request(4, RequestClass(), 0, 0.0, 16 * taken, 1))
+    probe = [Request(5, RequestClass(), 0, 0.0, 65, 1, (1, 2, 3, 4)), Request(6, RequestClass(), 0, 0.0, 33, 1, (5, 6))]
+    for request in probe:
+        scheduler.prefix.enter(request)
+    assert [sum(end - at for _, at, end in scheduler.prefix.match(request)) * 16 for request in probe] == [first, last]
+
+
 def test_hit_rates_of_the_mooncake_trace_by_cache_size(shared_data: Path) -> None:
     """Against the LRU curve of facts.json, over requests served one after another.
 

@@ -102,7 +102,7 @@ def scenario(**speculative: object) -> Scenario:
             "model": "llama-3.1-8b",
             "fleet": {"gpu": "h100", "gpus": 1},
             "engine": {"speculative": {"method": "draft_model", "num_speculative_tokens": 5, "draft_time": "1ms", **speculative}},
-            "policy": {"speculator": {"adaserve": {"budget": 128, "count_prompts": True, "first_tokens": True}}},
+            "policy": {"speculator": {"adaserve": {"budget": 128, "count_prompts": True, "prompts": "in-time"}}},
             "workload": [
                 {"name": "code", "trace": {"prompt_tokens": 200, "output_tokens": 60}, **entry},
                 {"name": "chat", "trace": {"prompt_tokens": 400, "output_tokens": 60}, **entry},

@@ -86,3 +86,8 @@ def test_faults_in_parquet_name_the_row_and_the_column(tmp_path: Path) -> None:
     pq.write_table(pa.table({"arrival_s": [0.0], "prompt_tokens": [[1]], "output_tokens": [1]}), path)
     with pytest.raises(InputError, match="column 'prompt_tokens' holds list"):
         read(path)
+
+
+def test_a_name_in_a_trace_sends_the_terminal_nothing(tmp_path: Path) -> None:
+    path = put(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens,class\n0,1,1,chat\x1b[2J\n")
+    assert [kind.name for kind in read(path).classes] == ["chat�[2J"]

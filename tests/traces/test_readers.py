@@ -197,6 +197,19 @@ def test_byte_order_marks_and_windows_line_ends_are_accepted(trace) -> None:
     assert read(trace(content)).output_tokens.tolist() == [44, 109]
 
 
+def test_zones_are_kept_apart_from_their_absence_in_every_block(trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_READ_BYTES", 100)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 100)
+    path = trace(HEADER + ROW * 9 + "2023-11-16 18:15:50+02:00,3,4\n")
+    assert "line 11: TIMESTAMP is '2023-11-16 18:15:50+02:00', not a time like" in fault(path)
+
+
+def test_a_clock_that_is_set_back_in_its_zone_goes_on_in_time(trace) -> None:
+    rows = [("2024-10-27T02:59:59+02:00", 1), ("2024-10-27T02:00:00+01:00", 2), ("2024-10-27T01:00:01Z", 3)]
+    workload = read(trace(HEADER + "".join(f"{at},{n},1\n" for at, n in rows)))
+    assert workload.arrival_s.tolist() == [0.0, 1.0, 2.0]
+
+
 def test_reading_imports_no_pandas(trace) -> None:
     paths = [
         trace(HEADER + ROW),

@@ -374,6 +374,14 @@ def test_a_fault_gets_one_line_with_its_place_and_a_remedy(refuse: Callable[...,
     assert ";" in fault
 
 
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    plain, windows = tmp_path / "plain.yaml", tmp_path / "windows.yaml"
+    plain.write_text(PLAIN)
+    windows.write_bytes(b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode())
+    resolved = [load_scenario(path).resolved() | {"name": ""} for path in (plain, windows)]
+    assert resolved[0] == resolved[1]
+
+
 def test_a_drain_needs_a_duration(refuse: Callable[..., list[str]]) -> None:
     text = PLAIN.replace("duration: 20min", "drain: 1min").replace("rate: 12/s", "rate: 12/s\n    requests: 3")
     (fault,) = refuse(text)
@@ -404,8 +412,10 @@ def test_what_is_no_scenario_file_is_refused_in_one_line(tmp_path: Path, content
 
 
 def test_what_the_user_wrote_cannot_break_the_line(refuse: Callable[..., list[str]]) -> None:
-    (fault,) = refuse(PLAIN.replace("llama-3.1-8b", '"a\\nb\\e[31m"'))
-    assert fault.startswith("scenario.yaml:1: model: model `a�b�[31m` is not known; ")
+    (fault,) = refuse(PLAIN.replace("llama-3.1-8b", '"a\\nb"'))
+    assert fault.startswith("scenario.yaml:1: model: model `a b` is not known; ")
+    (fault,) = refuse(PLAIN.replace("llama-3.1-8b", '"a\\e[31m"'))
+    assert fault == "scenario.yaml:1: holds the character U+001B, which nobody can see; remove it"
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -557,5 +567,5 @@ def test_the_json_schema_allows_the_short_forms() -> None:
     assert set(schema["required"]) == {"model", "fleet", "workload"}
     parts = schema["$defs"]
     assert "ttft" in parts["Objective"]["properties"]
-    assert {"type": "string"} in parts["Builtin"]["anyOf"]
+    assert any("sharegpt" in form.get("enum", ()) for form in parts["Builtin"]["anyOf"])
     assert any("enum" in form for form in parts["Policy"]["anyOf"])

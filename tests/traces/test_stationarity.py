@@ -7,11 +7,11 @@ import pytest
 
 from tests.traces.golden import uniform_record
 from traces.metrics import summarise
-from traces.stationarity import crowd_growth, filling_s, first_wave_s, queue_growth, under_way
+from traces.stationarity import cold_cache, crowd_growth, filling_s, first_wave_s, queue_growth, under_way
 
 
-def shared_server(load, seconds, seed=1):
-    """Arrivals at 10/s to a server that all requests under way share: no queue, but ever slower."""
+def shared_server(load, seconds, seed=1, free=0):
+    """Arrivals at 10/s to a server that all requests under way share: no queue, but ever slower, as if with ``free`` others."""
     rng = np.random.default_rng(seed)
     arrival = np.sort(rng.uniform(0, seconds, rng.poisson(10 * seconds)))
     work = rng.exponential(load / 10, len(arrival))
@@ -19,11 +19,11 @@ def shared_server(load, seconds, seed=1):
     while i < len(arrival) or left:
         next_arrival = arrival[i] if i < len(arrival) else np.inf
         first = min(left, key=left.__getitem__) if left else None
-        finish = now + left[first] * len(left) if left else np.inf
+        finish = now + left[first] * (free + len(left)) if left else np.inf
         until = min(next_arrival, finish)
         if until > 2 * seconds:
             break
-        done = (until - now) / len(left) if left else 0.0
+        done = (until - now) / (free + len(left)) if left else 0.0
         left = {key: rest - done for key, rest in left.items()}
         now = until
         if finish <= next_arrival:
@@ -56,6 +56,14 @@ def test_a_run_too_short_to_tell_filling_from_overload_is_not_called_overloaded(
     slower = arrival + 5 + arrival / 2
     assert crowd_growth(arrival, slower, 60.0).shown
     assert crowd_growth(arrival, np.full(600, np.nan), 60.0) is None  # nothing was ever done
+
+
+@pytest.mark.parametrize("load", [0.95, 1.2])
+def test_in_a_few_stays_a_batch_that_fills_near_its_limit_looks_like_overload_and_is_not_called_so(load):
+    found = [crowd_growth(*shared_server(load, 60, seed, free=60), 1e9) for seed in range(10)]
+    shown = [growth for growth in found if growth is not None and growth.shown]
+    assert len(shown) >= 3
+    assert all(growth.may_fill for growth in shown)
 
 
 def queue_at(load, seconds, seed, cv=1.0):
@@ -121,6 +129,42 @@ def test_a_filling_that_is_short_beside_the_run_does_not_matter():
     assert np.mean(alarms) <= 0.05
 
 
+def cached_prompts(full_s, seed, seconds=400.0):
+    """Exponential prompts, 10 per second, of which caches hold exponential shares, 0.3 on average once ``full_s`` has passed."""
+    rng = np.random.default_rng(seed)
+    arrival = np.sort(rng.uniform(0, seconds, int(10 * seconds)))
+    prompt = rng.exponential(2000, len(arrival))
+    held = 0.3 * (np.minimum(arrival / full_s, 1) if full_s else 1.0) * rng.exponential(1.0, len(arrival))
+    return arrival, prompt, prompt * np.minimum(held, 1), 0.0, seconds
+
+
+def test_prefix_caches_that_fill_are_told_with_the_time_that_they_take():
+    found = [cold_cache(*cached_prompts(100.0, seed)) for seed in range(40)]
+    assert all(cold is not None and cold.early < 0.8 * cold.late for cold in found)
+    assert 60 < np.median([cold.until_s for cold in found]) < 140
+
+
+@pytest.mark.parametrize("full_s", [0.0, 2.0], ids=["full", "full at once"])
+def test_prefix_caches_that_are_full_are_called_cold_in_at_most_one_of_20_runs(full_s):
+    assert np.mean([cold_cache(*cached_prompts(full_s, seed)) is not None for seed in range(200)]) <= 0.05
+
+
+def test_without_prefix_caches_or_prompts_nothing_is_cold():
+    arrival, prompt, _, start, end = cached_prompts(100.0, 1)
+    assert cold_cache(arrival, prompt, np.zeros(len(prompt)), start, end) is None
+    assert cold_cache(arrival[:0], prompt[:0], prompt[:0], start, end) is None
+    assert cold_cache(arrival[-5:], prompt[-5:], prompt[-5:], start, end) is None
+
+
+def test_the_warnings_tell_cold_prefix_caches():
+    n = 400
+    cached = np.minimum(np.arange(n) // 2, 60)
+    (line,) = [line for line in summarise(uniform_record(n, cached_tokens=cached)).warnings if "caches" in line]
+    assert line.startswith("prefix caches were still filling when the measured window began: they held 24 % of the prompt tokens")
+    assert "60 % of its second half; leave that out: `warmup: 150s`" in line
+    assert not any("caches" in line for line in summarise(uniform_record(n, cached_tokens=60)).warnings)
+
+
 def test_a_closed_loops_first_wave_is_told_from_single_arrivals():
     arrival = np.concatenate([np.zeros(16), np.linspace(1, 50, 400)])
     assert first_wave_s(arrival, arrival + 2.5) == (16, 2.5)
@@ -144,6 +188,14 @@ def test_the_warnings_suggest_a_warm_up_and_a_longer_run():
     assert "still filling when the measured window began" in filled
     assert "`warmup: 2" in filled
     assert "20 % of the measured window" in empties
+
+
+def test_ever_more_requests_under_way_in_a_few_stays_leaves_open_whether_the_fleet_keeps_up():
+    n = 400
+    warnings = summarise(uniform_record(n, queue_s=0.0, e2e_s=np.linspace(20, 200, n))).warnings
+    (line,) = [line for line in warnings if "keeps up is open" in line]
+    assert "ever more requests were under way" in line
+    assert not any("overloaded" in line for line in warnings)
 
 
 def test_ever_more_requests_under_way_is_overload_without_a_queue():

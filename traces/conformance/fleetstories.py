@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from policies.types import EngineState, Inventory, Role
+from policies.types import SLO, Arrivals, EngineState, Inventory, Role, Seat
 from policies.views import Engine, Fleet, Request
 
 Engines = Callable[..., Engine]
@@ -15,10 +15,21 @@ _STATES = tuple(EngineState)
 
 
 def fleet_of(engines: Sequence[Engine], now_s: float, held: Sequence[Request] = ()) -> Fleet:
-    """With the inventory that follows from the engines' states, two GPUs each."""
+    """With the inventory that follows from the engines' states, two GPUs each, and counters of a steady load on every model."""
+    seats = {engine.id: Seat("h200", 2, start_up_s=30.0, usd_per_gpu_hour=3.0) for engine in engines}
     parked = sum(engine.state is EngineState.PARKED for engine in engines)
+    came = int(8 * now_s)
+    arrivals = tuple(
+        Arrivals(model, "default", SLO(0.5, 0.05), False, came, 1000 * came, 200.0 * came)
+        for model in dict.fromkeys(engine.model for engine in engines)
+        if came
+    )
     return Fleet.of_members(
-        tuple(engines), now_s, held=tuple(held), inventory=Inventory({"h200": 2 * len(engines)}, {"h200": 2 * parked})
+        tuple(engines),
+        now_s,
+        held=tuple(held),
+        inventory=Inventory({"h200": 2 * len(engines)}, {"h200": 2 * parked}, seats),
+        arrivals=arrivals,
     )
 
 
@@ -61,7 +72,7 @@ def fleets(engine: Engines, request: Callable[..., Request]) -> list[tuple[str, 
 
 def _day(engine: Engines, request: Callable[..., Request]) -> list[Fleet]:
     """Load that rises and falls while engines change their states."""
-    views = []
+    views: list[Fleet] = []
     for turn in range(40):
         now = 15.0 * turn
         load = 40 - 2 * abs(20 - turn)
@@ -70,7 +81,8 @@ def _day(engine: Engines, request: Callable[..., Request]) -> list[Fleet]:
             state = _STATES[(turn // 3 + 2 * i) % len(_STATES)] if i > 2 else EngineState.ACTIVE
             up = state in (EngineState.ACTIVE, EngineState.DRAINING)
             members.append(_in_state(engine(f"e{i}", now, load if up else 0, turn % 4 if up else 0), state))
-        views.append(fleet_of(members, now, [request(now - 0.2) for _ in range(turn % 5)]))
+        done = tuple(replace(held, generated_tokens=5 * turn) for view in views[-1:] for held in view.held)
+        views.append(replace(fleet_of(members, now, [request(now - 0.2) for _ in range(turn % 5)]), completed=done))
     return views
 
 

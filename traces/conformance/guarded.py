@@ -23,7 +23,7 @@ _CONTRACT: dict[str, frozenset[str]] = {
 for _own in ("own engine", "drafting engine"):
     _CONTRACT[_own] |= _CONTRACT["engine"]
 _ENGINES = frozenset({"engines", "members", "idle"})
-_REQUESTS = frozenset({"running", "waiting", "arrived", "held"})
+_REQUESTS = frozenset({"running", "waiting", "arrived", "held", "completed"})
 # Names under which a server's or a simulator's own objects keep what has not happened yet.
 _FORETOLD = frozenset({FUTURE, "output_tokens", "finish_step", "finish_s", "remaining_tokens", "max_tokens"})
 

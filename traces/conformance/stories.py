@@ -113,7 +113,8 @@ class _Author:
             request = calls[-4][0] if again else self.request(now)
             held = tuple(self.request(now - 0.02) for _ in range(turn % 3))
             fleet = self.fleet(now, 6, running=8)
-            calls.append((request, replace(fleet, held=(request, *held) if again else held)))
+            done = tuple(replace(call[0], generated_tokens=5 * turn) for call in calls[-9:-8])
+            calls.append((request, replace(fleet, held=(request, *held) if again else held, completed=done)))
         return calls
 
     def _churn(self) -> list[Call]:

@@ -55,10 +55,12 @@ FORMATS: Mapping[str, Format] = {  # in the order in which they are tried
 }
 
 
-def read(path: Path, format: str | None = None, **options: Any) -> Workload:
+def read(path: Path, format: str | None = None, span_s: tuple[float, float] | None = None, /, **options: Any) -> Workload:
     """The workload in a trace file or folder; gzip and zstd are seen through.
 
     ``format``: one of FORMATS, by default what the file looks like. ``options``: keyword-only parameters of that format's reader.
+    ``span_s``: only arrivals in [start, end) are wanted; the others may be missing, so that they need no memory
+    (``traces.transforms.slice_time`` cuts exactly).
     The workload's ``source`` holds name, file, sha256 (of the bytes on disk), format, options given, licence where the trace is a
     known one, and notes.
 
@@ -67,7 +69,7 @@ def read(path: Path, format: str | None = None, **options: Any) -> Workload:
     """
     if format is not None and format not in FORMATS:
         raise InputError(f"{path}: format {format!r} is not known; give one of {', '.join(FORMATS)}")
-    file = TraceFile(Path(path))
+    file = TraceFile(Path(path), span_s)
     shape = shape_of(file)
     name = format or _detect(file, shape, options)
     _check(file, name, options)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from traces.readers.files import TraceFile
-from traces.readers.instants import nanoseconds
+from traces.readers.instants import Instants
 from traces.readers.records import Batch, Field, read_csv, require
 from traces.readers.rows import Collector
 from traces.readers.shape import Shape
@@ -36,7 +36,8 @@ def read(file: TraceFile, shape: Shape, *, sort: bool = False, drop_failed: bool
         InputError: a column is missing or a row breaks the rules of the request table.
     """
     require(file, shape.fields, _FIELDS, "an Azure trace")
-    rows = Collector(file, _FIELDS, sort=sort, drop_failed=drop_failed).collect(_timed(file, shape))
+    per_s = None if shape.has("NumImages") else 1.0  # images are counted over all requests
+    rows = Collector(file, _FIELDS, sort=sort, drop_failed=drop_failed, per_s=per_s).collect(_timed(file, shape))
     notes = []
     if (images := rows.integers.get("images")) is not None:
         with_images = int(np.count_nonzero(images > 0))
@@ -45,7 +46,7 @@ def read(file: TraceFile, shape: Shape, *, sort: bool = False, drop_failed: bool
 
 
 def _timed(file: TraceFile, shape: Shape) -> Iterator[Batch]:
-    name = _FIELDS["arrival"].name
+    instants = Instants(file, _FIELDS["arrival"].name)
     for block, table in read_csv(file, shape.fields, _FIELDS):
         at = table.column_names.index("arrival")
-        yield block, table.set_column(at, "arrival", nanoseconds(file, block, name, table["arrival"]))
+        yield block, table.set_column(at, "arrival", instants.nanoseconds(block, table["arrival"]))

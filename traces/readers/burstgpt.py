@@ -36,7 +36,7 @@ def read(file: TraceFile, shape: Shape, *, sort: bool = False, drop_failed: bool
         InputError: a column is missing or a row breaks the rules of the request table.
     """
     require(file, shape.fields, _FIELDS, "a BurstGPT trace")
-    rows = Collector(file, _FIELDS, sort=sort, drop_failed=drop_failed).collect(_numbered(file, shape))
+    rows = Collector(file, _FIELDS, sort=sort, drop_failed=drop_failed, per_s=1.0).collect(_numbered(file, shape))
     return rows.workload(session=rows.integers.get("session"))
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from policies.types import SLO
 from traces.errors import InputError
 from traces.readers.files import TraceFile
-from traces.readers.records import Field
+from traces.readers.records import Field, require
 from traces.readers.rows import Collector, Place
 from traces.readers.shape import Shape
 from traces.readers.table import read_parquet
@@ -33,6 +32,16 @@ _FIELDS = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class About:
+    """What the file says of itself."""
+
+    version: int
+    classes: tuple[RequestClass, ...]
+    block_tokens: int
+    source: dict[str, Any]
+
+
 def recognises(shape: Shape) -> bool:
     return shape.ours
 
@@ -46,33 +55,60 @@ def read(file: TraceFile, shape: Shape) -> Workload:
     if not shape.ours:
         raise InputError(f"{file.where}: not a Parquet file that TwinServe wrote; read it with format: table and name its columns")
     about = _about(file)
+    require(file, shape.fields, _FIELDS, "TwinServe's own Parquet file")
     columns = {role: field.name for role, field in _FIELDS.items() if field.name in shape.fields}
-    collector = Collector(file, _FIELDS, drop_failed=False, non_negative=True)
-    rows = collector.collect(_numbers(read_parquet(file, columns)))
-    classes = tuple(RequestClass(**{**kind, "slo": SLO(**kind["slo"])}) for kind in about["classes"])
-    source: dict[str, Any] = about["source"]
+    collector = Collector(file, _FIELDS, drop_failed=False, non_negative=True, per_s=1.0)
+    rows = collector.collect(_numbers(file, read_parquet(file, columns)))
+    klass = rows.integers["class"]
+    if klass.min() < 0 or klass.max() >= len(about.classes):
+        raise InputError(f"{file.where}: column class: counts beyond the {len(about.classes)} classes of the file; write it again")
+    if (rows.block_ids is not None) != (about.block_tokens > 0):
+        raise InputError(f"{file.where}: block_tokens is {about.block_tokens}, which does not fit its columns; write it again")
     workload = rows.workload(
         from_first=False,
         session=rows.integers.get("session"),
-        klass=rows.integers["class"].astype(np.int16),
-        classes=classes,
-        block_tokens=about["block_tokens"],
+        klass=klass.astype(np.int16),
+        classes=about.classes,
+        block_tokens=about.block_tokens,
     )
-    return dataclasses.replace(workload, source=source)
+    return dataclasses.replace(workload, source=about.source)
 
 
-def _about(file: TraceFile) -> dict[str, Any]:
+def _about(file: TraceFile) -> About:
     import pyarrow.parquet as pq
+    from pydantic import TypeAdapter
 
-    about: dict[str, Any] = json.loads(pq.read_schema(file.path).metadata[b"twinserve"])
-    if about.get("version") != VERSION:
-        raise InputError(f"{file.where}: written by another version of TwinServe (layout {about.get('version')}); write it again")
+    try:
+        told = json.loads(pq.read_schema(file.path).metadata[b"twinserve"])
+        if isinstance(told, dict) and told.get("version") != VERSION:
+            raise InputError(
+                f"{file.where}: written by another version of TwinServe (layout {told.get('version')}); write it again"
+            )
+        if not json.dumps(told, ensure_ascii=False).isprintable():
+            raise ValueError("characters that a terminal obeys")
+        about = TypeAdapter(About).validate_python(told)
+        TypeAdapter(list[str]).validate_python(about.source.get("notes", []))
+    except (ValueError, RecursionError):
+        raise InputError(f"{file.where}: what it says of its classes cannot be read; write it again") from None
+    if not 0 < len(about.classes) <= np.iinfo(np.int16).max:
+        raise InputError(f"{file.where}: has {len(about.classes):,} classes of requests; write it again")
     return about
 
 
-def _numbers(placed: Iterator[tuple[Place, pa.Table]]) -> Iterator[tuple[Place, pa.Table]]:
+def _numbers(file: TraceFile, placed: Iterator[tuple[Place, pa.Table]]) -> Iterator[tuple[Place, pa.Table]]:
     import pyarrow as pa
 
+    number, whole = pa.float64(), pa.int64()
+    kinds = {
+        "arrival": number,
+        "prompt": number,
+        "output": number,
+        "class": whole,
+        "session": whole,
+        "blocks": pa.large_list(whole),
+    }
     for place, table in placed:
-        wide = {"arrival": pa.float64(), "prompt": pa.float64(), "output": pa.float64(), "class": pa.int64(), "session": pa.int64()}
-        yield place, pa.table({role: table[role].cast(wide[role]) if role in wide else table[role] for role in table.column_names})
+        try:
+            yield place, pa.table({role: table[role].cast(kinds[role]) for role in table.column_names})
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"{file.where}: a column is not of its type ({error}); write the file again") from None

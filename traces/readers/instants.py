@@ -24,23 +24,33 @@ def is_instant(text: Any) -> bool:
     return not text.strip().isdigit()
 
 
-def nanoseconds(file: TraceFile, place: Place, name: str, column: Any) -> Any:
-    """ISO 8601 text → int64 nanoseconds since 1970, UTC where no zone is written; null stays null.
+class Instants:
+    """A column of dates and times, batch by batch. A zone is written in all of them, or in none, which then count as UTC."""
 
-    Raises:
-        InputError: a value is no date and time, or zones are written on some lines only.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    def __init__(self, file: TraceFile, name: str) -> None:
+        self._file, self._name = file, name
+        self._first: str | None = None
 
-    first = next((value.as_py() for value in column if value.is_valid), "")
-    zone = "UTC" if _ZONE.search(first) else None
-    try:
-        return pc.cast(column, pa.timestamp("ns", zone)).cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        fits = (value is None or (is_instant(value) and bool(_ZONE.search(value)) == bool(zone)) for value in column.to_pylist())
-        row = next((row for row, good in enumerate(fits) if not good), None)
-        if row is None:
-            raise InputError(f"{file.where}: {name}: {str(error).splitlines()[0]}; correct the file") from None
-        wrong = f"{name} is {column[row].as_py()!r}, not a time like {first or '2023-11-16 18:15:46'!r}"
-        raise InputError(f"{file.where}: {place.locate(row)}: {wrong}; correct or delete the line") from None
+    def nanoseconds(self, place: Place, column: Any) -> Any:
+        """ISO 8601 text → int64 nanoseconds since 1970; null stays null.
+
+        Raises:
+            InputError: a value is no date and time, or zones are written on some lines only.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._first is None:
+            self._first = next((value.as_py() for value in column if value.is_valid), None)
+        first = self._first or ""
+        zone = "UTC" if _ZONE.search(first.strip()) else None
+        try:
+            return pc.cast(column, pa.timestamp("ns", zone)).cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            wanted = bool(zone)
+            fits = (value is None or (is_instant(value) and bool(_ZONE.search(value)) == wanted) for value in column.to_pylist())
+            row = next((row for row, good in enumerate(fits) if not good), None)
+            if row is None:
+                raise InputError(f"{self._file.where}: {self._name}: {error}; correct the file") from None
+            wrong = f"{self._name} is {column[row].as_py()!r}, not a time like {first or '2023-11-16 18:15:46'!r}"
+            raise InputError(f"{self._file.where}: {place.locate(row)}: {wrong}; correct or delete the line") from None

@@ -120,7 +120,10 @@ def _arrow_type(kind: Kind) -> Any:
 
 def _csv_fault(file: TraceFile, block: Block, header: tuple[str, ...], fields: Mapping[str, Field], error: Exception) -> InputError:
     for number, line in block.lines():
-        values = next(csv.reader([line]), [])
+        try:
+            values = next(csv.reader([line]), [])
+        except csv.Error as reason:
+            return InputError(f"{file.where}: line {number}: not valid CSV ({reason}); correct or delete the line")
         if len(values) != len(header):
             return InputError(f"{file.where}: line {number}: {len(values)} of {len(header)} columns; complete or delete the line")
         record = dict(zip(header, values, strict=True))
@@ -134,7 +137,7 @@ def _json_fault(file: TraceFile, block: Block, fields: Mapping[str, Field], erro
     for number, line in block.lines():
         try:
             record = json.loads(line)
-        except ValueError as reason:
+        except (ValueError, RecursionError) as reason:
             return InputError(f"{file.where}: line {number}: not valid JSON ({reason}); complete or delete the line")
         if not isinstance(record, dict):
             return InputError(f"{file.where}: line {number}: not a JSON object; a JSONL trace has one object per line")
@@ -155,7 +158,7 @@ def _text_fault(field: Field, text: str) -> str:
         if convert and text:
             convert(text)
     except ValueError:
-        return f"{field.name} is {text!r}, not a number; correct or delete the line"
+        return f"{field.name} is {text[:60]!r}, not a number; correct or delete the line"
     return ""
 
 

@@ -32,6 +32,7 @@ class Place(Protocol):
 @dataclass(slots=True)
 class Rows:
     """Requests in the file's order. ``arrival``: float64 in the file's unit, or int64 nanoseconds; ``failed``: rows left out.
+    ``outside``: rows left out because they lie outside of the span that is wanted.
 
     ``integers``: further int64 columns by role, -1 where the file has no value.
     """
@@ -43,11 +44,12 @@ class Rows:
     block_counts: NDArray[np.int64] | None
     block_ids: NDArray[np.int64] | None
     failed: int
+    outside: int = 0
 
     @property
     def failure_notes(self) -> list[str]:
         """The provenance note on failed requests; none where there are none."""
-        total = self.failed + len(self.arrival)
+        total = self.failed + len(self.arrival) + self.outside
         return [f"{self.failed:,} of {total:,} requests have 0 tokens (failures) and are left out"] if self.failed else []
 
     def workload(
@@ -92,7 +94,9 @@ class Collector:
 
     ``fields``: role → field; the roles `arrival`, `prompt` and `output` are needed, `blocks` holds lists of block ids, and any
     other integer role is kept as a column. ``sort``: unsorted arrivals are accepted. ``drop_failed``: requests with 0 tokens are
-    left out and counted. ``non_negative``: arrivals below 0 are refused.
+    left out and counted. ``non_negative``: arrivals below 0 are refused. ``per_s``: units of float arrivals in a second; where it
+    is given, and the file sorted, requests outside of the span that is wanted of the file take no memory. The first request and
+    some others stay, so that time counts from where it would, and the end is known.
     """
 
     file: TraceFile
@@ -100,8 +104,11 @@ class Collector:
     sort: bool = False
     drop_failed: bool = True
     non_negative: bool = False
+    per_s: float | None = None
+    _first: Any = None
     _last: Any = None
     _failed: int = 0
+    _outside: int = 0
     _parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
 
     def collect(self, batches: Iterable[tuple[Place, pa.Table]]) -> Rows:
@@ -109,8 +116,7 @@ class Collector:
         for place, table in batches:
             if len(table):
                 self._add(place, table)
-        columns = {role: np.concatenate(parts) for role, parts in self._parts.items()}
-        self._parts.clear()
+        columns = {role: np.concatenate(self._parts.pop(role)) for role in list(self._parts)}
         if not len(columns.get("arrival", ())):
             reason = f"all {self._failed:,} have 0 tokens" if self._failed else "there is no record below the header"
             raise InputError(f"{self.file.where}: 0 requests ({reason}); nothing can be run from an empty trace")
@@ -123,6 +129,7 @@ class Collector:
             columns.get("block_counts"),
             columns.get("blocks"),
             self._failed,
+            self._outside,
         )
 
     def _add(self, place: Place, table: pa.Table) -> None:
@@ -139,10 +146,26 @@ class Collector:
             self._failed += int(failed.sum())
             kept = np.flatnonzero(~failed)
             arrival, prompt, output, table = arrival[kept], prompt[kept], output[kept], table.take(column_of(kept))
+        if (wanted := self._wanted(arrival)) is not None:
+            self._outside += len(arrival) - len(wanted)
+            arrival, prompt, output, table = arrival[wanted], prompt[wanted], output[wanted], table.take(column_of(wanted))
         self._keep(arrival=arrival, prompt=prompt.astype(np.int32), output=output.astype(np.int32))
         for role in table.column_names:
             if role not in ("arrival", "prompt", "output"):
                 self._keep(**(block_lists(table[role]) if role == "blocks" else {role: numbers(table[role], null=-1)}))
+
+    def _wanted(self, arrival: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Which rows lie in the file's span, besides the file's first row and the last of each batch; ``None``: all are kept."""
+        if self.file.span_s is None or self.per_s is None or self.sort or not len(arrival):
+            return None
+        first = self._first is None
+        self._first = arrival[0] if first else self._first
+        origin = 0.0 if self.non_negative else self._first
+        since_s = (arrival - origin) / (_NANOSECONDS if arrival.dtype == np.int64 else self.per_s)
+        wanted = (since_s >= self.file.span_s[0]) & (since_s < self.file.span_s[1])
+        wanted[-1] = True
+        wanted[0] |= first
+        return np.flatnonzero(wanted)
 
     def _keep(self, **columns: NDArray[Any]) -> None:
         for role, values in columns.items():

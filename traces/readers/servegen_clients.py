@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,10 @@ from numpy.typing import NDArray
 from traces.errors import InputError
 from traces.readers.files import TraceFile
 
+_LATEST_S, _HIGHEST_RATE, _SHAPES = 1e8, 1e6, (1e-3, 1e4)
+"""Beyond what any client has (at most 465 requests per second; shapes of 0.012 to 95): gaps could not be drawn any more."""
+_MAX_TOKENS = np.iinfo(np.int32).max
+_KEY = re.compile(r"([{,]\s*)(\d+)\s*:")
 _MEMBER = re.compile(r"(^|/)chunk-(\d+)-(trace\.csv|dataset\.json)$")
 
 
@@ -101,14 +104,19 @@ def _windows(where: str, data: bytes) -> tuple[list[Window], float]:
         try:
             start, rate, _cv, pattern, shape, _scale = line.split(",")
             starts.append(float(start))
+            sound = 0 <= starts[-1] < _LATEST_S and (len(starts) == 1 or starts[-2] < starts[-1])
             if pattern:
-                found.append((float(start), float(rate), pattern, float(shape)))
+                found.append((starts[-1], float(rate), pattern, float(shape)))
+                sound = sound and pattern in ("Gamma", "Weibull") and 0 <= found[-1][1] <= _HIGHEST_RATE
+                sound = sound and _SHAPES[0] <= found[-1][3] <= _SHAPES[1]
         except ValueError:
             raise InputError(
                 f"{where}: line {number}: {line[:60]!r} is not start,rate,cv,pattern,shape,scale; get the file again"
             ) from None
-        if pattern not in ("", "Gamma", "Weibull") or (pattern and not (float(shape) > 0 and float(rate) >= 0)):
-            raise InputError(f"{where}: line {number}: {pattern} arrivals with rate {rate}, shape {shape}; get the file again")
+        if not sound:
+            raise InputError(
+                f"{where}: line {number}: {pattern} arrivals from {start} s with rate {rate}, shape {shape}; get the file again"
+            )
     length = starts[1] - starts[0] if len(starts) > 1 else 600.0
     windows = [Window(start, length, rate, pattern, shape) for start, rate, pattern, shape in found if rate > 0]  # type: ignore[arg-type]
     return windows, (starts[-1] + length if starts else 0.0)
@@ -116,20 +124,20 @@ def _windows(where: str, data: bytes) -> tuple[list[Window], float]:
 
 def _texts(where: str, data: bytes) -> dict[float, Mapping[str, str]]:
     try:
-        return {float(start): fields for start, fields in json.loads(data).items()}
-    except (ValueError, AttributeError) as error:
+        return {float(start): {str(name): str(text) for name, text in fields.items()} for start, fields in json.loads(data).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{where}: not a JSON object of windows ({error}); get the file again") from None
 
 
 def _distribution(where: str, text: str) -> Lengths:
-    try:
-        table = ast.literal_eval(text)
-        tokens = np.fromiter(table.keys(), np.int64)
+    try:  # a Python dict with numbers for keys, which JSON wants in quotes
+        table = json.loads(_KEY.sub(r'\1"\2":', text))
+        tokens = np.fromiter(map(int, table.keys()), np.int64)
         weights = np.fromiter(table.values(), np.float64)
-    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{where}: not a dict of token counts ({type(error).__name__}); get the file again") from None
-    if weights.min() < 0 or not weights.sum() > 0:
-        raise InputError(f"{where}: probabilities must be at least 0 and not all 0; get the file again")
+    if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0 and weights.sum() > 0 and tokens.max() <= _MAX_TOKENS):
+        raise InputError(f"{where}: probabilities must be at least 0 and not all 0, counts below 2³¹; get the file again")
     order = np.argsort(tokens)
     return Lengths(np.maximum(tokens[order], 1), np.cumsum(weights[order]))
 

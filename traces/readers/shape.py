@@ -60,7 +60,7 @@ def shape_of(file: TraceFile) -> Shape:
         raise InputError(
             f"{file.where}: a JSON array; a JSONL trace has one object per line (`jq -c '.[]'` makes one of the other)"
         )
-    return _json(file, lines[0]) if lines[0].lstrip().startswith("{") else _csv(lines)
+    return _json(file, lines[0]) if lines[0].lstrip().startswith("{") else _csv(file, lines)
 
 
 def _text(file: TraceFile, head: bytes) -> str:
@@ -73,8 +73,13 @@ def _text(file: TraceFile, head: bytes) -> str:
     return text
 
 
-def _csv(lines: list[str]) -> Shape:
-    rows = list(csv.reader(lines[:2]))
+def _csv(file: TraceFile, lines: list[str]) -> Shape:
+    try:
+        rows = list(csv.reader(lines[:2]))
+    except csv.Error as error:
+        raise InputError(
+            f"{file.where}: neither CSV nor JSON lines ({error}); a CSV trace begins with a line of column names"
+        ) from None
     header = tuple(name.strip() for name in rows[0])
     return Shape("csv", header, dict(zip(header, rows[1], strict=False)) if len(rows) > 1 else None)
 
@@ -82,7 +87,7 @@ def _csv(lines: list[str]) -> Shape:
 def _json(file: TraceFile, line: str) -> Shape:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file.where}: the first record is not a JSON object ({error}); a JSONL trace has one object per line"
         ) from None
@@ -95,6 +100,6 @@ def _parquet(file: TraceFile) -> Shape:
 
     try:
         schema = pq.read_schema(file.path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file.where}: damaged Parquet file ({str(error).splitlines()[0]}); get or write it again") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{file.where}: damaged Parquet file ({error}); get or write it again") from None
     return Shape("parquet", tuple(schema.names), None, b"twinserve" in (schema.metadata or {}))

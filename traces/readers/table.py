@@ -11,7 +11,7 @@ import numpy as np
 from traces.errors import InputError
 from traces.readers.arrow import Codes
 from traces.readers.files import TraceFile
-from traces.readers.instants import is_instant, nanoseconds
+from traces.readers.instants import Instants, is_instant
 from traces.readers.records import Field, Kind, read_csv, read_jsonl, require
 from traces.readers.rows import Collector, Place
 from traces.readers.shape import Shape
@@ -76,7 +76,7 @@ def read(
     require(file, shape.fields, fields, "the table")
     fields = {role: field for role, field in fields.items() if field.name in shape.fields}
     kept = arrival == COLUMNS[0] and not written
-    collector = Collector(file, fields, sort=sort, drop_failed=drop_failed, non_negative=kept)
+    collector = Collector(file, fields, sort=sort, drop_failed=drop_failed, non_negative=kept, per_s=_PER_SECOND[unit])
     classes = Codes(null=RequestClass().name)
     rows = collector.collect(_coded(file, _placed(file, shape, fields), fields, Codes(), classes))
     if len(classes.names) > _MAX_CLASSES:
@@ -88,8 +88,13 @@ def read(
         from_first=not kept,
         session=rows.integers.get("session"),
         klass=rows.integers["class"].astype(np.int16) if "class" in rows.integers else None,
-        classes=tuple(RequestClass(name=name) for name in classes.names) or (RequestClass(),),
+        classes=tuple(RequestClass(name=_visible(name)) for name in classes.names) or (RequestClass(),),
     )
+
+
+def _visible(name: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "�" for c in name)
 
 
 def _placed(file: TraceFile, shape: Shape, fields: dict[str, Field]) -> Iterator[tuple[Place, pa.Table]]:
@@ -117,7 +122,7 @@ def read_parquet(file: TraceFile, columns: dict[str, str]) -> Iterator[tuple[Row
                 table = pa.Table.from_batches([batch]).select(list(columns.values())).rename_columns(list(columns))
                 yield RowGroup(row), table
                 row += len(table)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{file.where}: damaged Parquet data at or after row {row} ({error}); get or write the file again"
         ) from None
@@ -129,14 +134,12 @@ def _coded(
     """Every column as the type that the collector wants."""
     import pyarrow as pa
 
+    instants = Instants(file, fields["arrival"].name)
+
     def coded(place: Place, role: str, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
         kind, text = column.type, pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         if role == "arrival" and (text or pa.types.is_timestamp(kind)):
-            return (
-                nanoseconds(file, place, fields[role].name, column)
-                if text
-                else column.cast(pa.timestamp("ns", kind.tz)).cast(pa.int64())
-            )
+            return instants.nanoseconds(place, column) if text else column.cast(pa.timestamp("ns", kind.tz)).cast(pa.int64())
         if role == "class":
             return classes.encode(column.cast(pa.string()))
         if role == "session":

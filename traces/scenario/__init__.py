@@ -13,14 +13,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from policies.intent import Intent
 from traces.errors import InputError
 from traces.hardware import GPUS, MODELS, ModelShape, model
 from traces.scenario import faults
 from traces.scenario.document import Document, Keys, dotted, nearest, read
-from traces.scenario.fields import Count, Noise, NotEmpty, Part, Seconds, Switch
-from traces.scenario.fleet import Engine, Faults, Fleet, KVTransfer, Pool, default_knobs
+from traces.scenario.fields import Count, ModelName, Noise, NotEmpty, Part, Seconds, Switch
+from traces.scenario.fleet import Engine, Faults, Fleet, KVTransfer, Pool, Positive, default_knobs
+from traces.scenario.intents import Wish
 from traces.scenario.policy import Policy
-from traces.scenario.pools import EnginePool, pool_faults, resolve
+from traces.scenario.pools import EnginePool, inventory_faults, pool_faults, resolve
 from traces.scenario.replay import Replay
 from traces.scenario.sweep import Sweep
 from traces.scenario.workload import Entry, FrontEnd
@@ -41,12 +43,19 @@ class Scenario(Part):
     """A fleet, what it serves, the policies that run it, and for how long."""
 
     name: str = Field("scenario", description="of the scenario; default: the file's name")
-    model: str = Field(description="the model served, such as llama-3.1-8b; pools and workload entries may name another")
+    model: ModelName = Field(description="the model served, such as llama-3.1-8b; pools and workload entries may name another")
     declared: Fleet = Field(alias="fleet", description="the GPUs: one pool of identical engines, or a list of pools")
+    inventory: dict[str, Positive] | None = Field(
+        None,
+        description="GPUs by type, such as {h200: 4}, where pools are candidates that cannot all be up; default: all there are",
+    )
     engine: Engine = Field(Engine(), description="knobs of each engine, under vLLM's names")
     workload: Annotated[tuple[Entry, ...], NotEmpty] = Field(description="the kinds of requests")
     frontend: FrontEnd | None = Field(None, description="what lies between clients and the fleet; default: nothing")
     kv_transfer: KVTransfer | None = Field(None, description="from prefill to decode engines, where pools have roles")
+    intents: tuple[Wish, ...] | None = Field(
+        None, description="what is wanted of each model's deployment, for a scaler that goes by it; default: nothing is said"
+    )
     failures: Faults | None = Field(None, alias="faults", description="failures of engines; default: none")
     policy: Policy = Field(default_factory=Policy.default, description="router and batcher; default: vLLM's")
     duration_s: Annotated[Seconds, Field(gt=0)] | None = Field(
@@ -92,6 +101,8 @@ class Scenario(Part):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from pool_faults(self)
+        yield from inventory_faults(self)
+        yield from self._intent_faults()
         yield from self._fault_faults()
         if self.duration_s is None and self.drain_s is not None:
             yield (
@@ -106,6 +117,14 @@ class Scenario(Part):
                 yield f"workload.{i}.name", f"`{entry.name}` is the name of another entry too; give each its own"
             if self.duration_s is None and not entry.ends_by_itself():
                 yield f"workload.{i}", "has no end; give it `requests:`, or the scenario a `duration:`"
+
+    def _intent_faults(self) -> Iterator[tuple[str, str]]:
+        if self.intents and self.policy.scaler is None:
+            yield "intents", "nobody goes by them; add `policy: {scaler: iserve}`, or remove them"
+        served = {pool.model or self.model for pool in self.declared_pools}
+        for i, wish in enumerate(self.intents or ()):
+            if (name := wish.model or self.model) not in served:
+                yield f"intents.{i}.model", f"no pool of the fleet serves {name}; name one of {', '.join(sorted(served))}"
 
     def _fault_faults(self) -> Iterator[tuple[str, str]]:
         engines = sum(pool.engines for pool in self.declared_pools)
@@ -137,6 +156,11 @@ class Scenario(Part):
         """All pools, ready to be built; their engines count through, in order."""
         return resolve(self)
 
+    @property
+    def wishes(self) -> Iterator[tuple[float, str, Intent]]:
+        """From when on in seconds, of which model, what is wanted."""
+        return ((wish.at_s, wish.model or self.model, wish.intent()) for wish in self.intents or ())
+
     def serving(self, model: str) -> tuple[EnginePool, ...]:
         """The pools of a model."""
         return tuple(pool for pool in self.pools if pool.model == model)
@@ -164,10 +188,11 @@ class Scenario(Part):
 def _with_knobs(pool: Mapping[str, Any], engine: Any) -> dict[str, Any]:
     """A pool with the knobs whose defaults depend on its GPU, where neither it nor `engine:` says them."""
     own = pool.get("engine") or {}
-    if pool.get("gpu") not in GPUS or not isinstance(own, dict) or not isinstance(engine, dict):
+    gpu = pool.get("gpu")
+    if not isinstance(gpu, str) or gpu not in GPUS or not isinstance(own, dict) or not isinstance(engine, dict):
         return dict(pool)
     given = {key: value for key, value in {**engine, **own}.items() if value is not None}
-    defaults = {key: value for key, value in default_knobs(given, GPUS[pool["gpu"]]).items() if key not in given}
+    defaults = {key: value for key, value in default_knobs(given, GPUS[gpu]).items() if key not in given}
     return {**pool, "engine": {**defaults, **own}} if defaults or own else dict(pool)
 
 
@@ -179,18 +204,10 @@ def load_scenario(path: str | Path, sets: Sequence[str] = ()) -> Scenario:
     Raises:
         InputError: one line per fault, "file:line: key.path: what is wrong; what to do".
     """
-    try:
-        return _load(path, sets)
-    except InputError as error:
-        # What the user wrote is quoted in the lines, and may hold line ends and control characters.
-        raise InputError(*("".join(c if c.isprintable() else "�" for c in fault) for fault in error.faults)) from None
-
-
-def _load(path: str | Path, sets: Sequence[str]) -> Scenario:
     document = read(path)
     for option in sets:
         document.set(option)
-    found = [*_locate_files(document, Path(path).parent), *_code_by_name(document)]
+    found = [*_locate_files(document, Path(path).parent), *_code_by_name(document), *_key_for_its_own_server(document)]
     if found:
         raise InputError(*found)
     document.data.setdefault("name", Path(path).stem)
@@ -229,4 +246,16 @@ def _code_by_name(document: Document) -> Iterator[str]:
             yield (
                 f"{place}: policy.{point}: a file cannot name a class to import; name an installed policy, or pass it on the "
                 f"command line with --set policy.{point}=module:Class"
+            )
+
+
+def _key_for_its_own_server(document: Document) -> Iterator[str]:
+    """Nor can a stranger's file choose both a secret of ours and the server that it is sent to."""
+    replay = document.data.get("replay")
+    if isinstance(replay, dict) and replay.get("urls") and replay.get("api_key_env"):
+        key, urls = (document.place(("replay", part)) for part in ("api_key_env", "urls"))
+        if key.line and urls.line:
+            yield (
+                f"{key}: replay.api_key_env: a file cannot name both the servers and the key that is sent to them; pass the key's "
+                f"variable on the command line with --set replay.api_key_env={replay['api_key_env']}"
             )

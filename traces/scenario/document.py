@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 Keys = tuple[str | int, ...]
 
+_MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
 _MAX_DEPTH = 30
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, which a terminal obeys; marks that turn the direction of text; halves of UTF-16 pairs."""
 
 
 class Place(NamedTuple):
@@ -56,7 +59,7 @@ class Document:
         Raises:
             InputError: it has no `=`, no key or an unreadable value, or the path leads through something that has no keys.
         """
-        _refuse_half_characters(option, "--set")
+        _refuse_unseen_characters(option, "--set")
         path, equals, text = option.partition("=")
         words = re.sub(r"\[(\d+)\]", r".\1", path.strip()).split(".")
         origin = f"--set {path.strip()}"
@@ -107,7 +110,9 @@ def read(path: str | Path) -> Document:
     """
     name = str(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{name}: no such file; check the path, or start from one of the files in traces/gallery") from None
     except UnicodeDecodeError as error:
@@ -115,6 +120,8 @@ def read(path: str | Path) -> Document:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read ({reason}); name a scenario file in YAML") from None
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{name}: is larger than {_MAX_BYTES >> 20} MiB, which no scenario is; name a scenario file in YAML")
     document = parse(text, name)
     if not isinstance(document.data, dict):
         found = "is empty" if document.data is None else "holds no keys at its top level"
@@ -186,15 +193,36 @@ def parse(text: str, name: str, *, in_file: bool = True) -> Document:
 
 
 class _Budget:
-    """Stops files whose aliases unfold without end."""
+    """Stops files whose aliases, or merge keys, unfold without end."""
 
     def __init__(self, name: str) -> None:
         self.name, self.nodes = name, 0
+        self._entries: dict[int, int] = {}
 
     def spend(self, depth: int) -> None:
         self.nodes += 1
         if self.nodes > _MAX_NODES or depth > _MAX_DEPTH:
             raise InputError(f"{self.name}: is nested too deeply or unfolds to more than {_MAX_NODES} values; write it out flat")
+
+    def check_merges(self, node: yaml.MappingNode) -> None:
+        """Before they are carried out: each may merge what itself is merged many times over."""
+        if self._merged(node) > _MAX_NODES:
+            raise InputError(f"{self.name}: merges unfold to more than {_MAX_NODES} values; write it out flat")
+
+    def _merged(self, node: yaml.Node) -> int:
+        """How many entries a mapping has with all that it merges. Each node is counted once, however often it is named."""
+        import yaml
+
+        if not isinstance(node, yaml.MappingNode):
+            return 0
+        if id(node) not in self._entries:
+            self._entries[id(node)] = 0
+            total = 0
+            for key, value in node.value:
+                merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                total += sum(map(self._merged, merged)) if key.tag == "tag:yaml.org,2002:merge" else 1
+            self._entries[id(node)] = total
+        return self._entries[id(node)]
 
 
 def _walk(loader: yaml.SafeLoader, node: yaml.Node, keys: Keys, origin: str, budget: _Budget) -> Iterator[tuple[Keys, Place]]:
@@ -206,11 +234,12 @@ def _walk(loader: yaml.SafeLoader, node: yaml.Node, keys: Keys, origin: str, bud
         yield keys, Place(node.start_mark.line + 1, origin)
     items: list[tuple[str | int, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.ScalarNode):
-        _refuse_half_characters(node.value, f"{origin}:{node.start_mark.line + 1}")
+        _refuse_unseen_characters(node.value, f"{origin}:{node.start_mark.line + 1}")
     elif isinstance(node, yaml.SequenceNode):
         items = [(i, item, item) for i, item in enumerate(node.value)]
     elif isinstance(node, yaml.MappingNode):
         _refuse_repeated_keys(node, keys, origin)
+        budget.check_merges(node)
         loader.flatten_mapping(node)  # `<<: *anchor`
         items = [(key.value, key, value) for key, value in node.value]
     for key, marked, value in items:
@@ -229,13 +258,13 @@ def _refuse_repeated_keys(node: yaml.MappingNode, keys: Keys, origin: str) -> No
         if key.value in lines:
             where = dotted((*keys, key.value))
             raise InputError(f"{origin}:{line}: {where}: is written twice (first on line {lines[key.value]}); remove one")
-        _refuse_half_characters(key.value, f"{origin}:{line}")
+        _refuse_unseen_characters(key.value, f"{origin}:{line}")
         lines[key.value] = line
 
 
-def _refuse_half_characters(text: str, where: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{where}: holds half of a character (a lone UTF-16 surrogate); remove it")
+def _refuse_unseen_characters(text: str, where: str) -> None:
+    if found := _UNSEEN.search(text):
+        raise InputError(f"{where}: holds the character U+{ord(found[0]):04X}, which nobody can see; remove it")
 
 
 @cache

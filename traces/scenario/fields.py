@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from traces.hardware import GPUS, MODELS
 from traces.units import parse_bandwidth, parse_duration, parse_fraction, parse_rate
 
 LIST = "<list>"
@@ -92,4 +93,6 @@ Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "num
 Noise = Annotated[float, BeforeValidator(_noise), _schema("a share of the step time, or off", "2%", "off")]
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 NotEmpty = BeforeValidator(_not_empty)
+ModelName = Annotated[str, WithJsonSchema({"enum": sorted(MODELS)})]
+GPUName = Annotated[str, WithJsonSchema({"enum": sorted(GPUS)})]
 Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"enum": ["on", "off", True, False]})]

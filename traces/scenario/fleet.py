@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, create_model, field_validator, m
 from traces.errors import InputError
 from traces.hardware import GPU, GPUS, MODELS, ModelShape, gpu, model
 from traces.scenario.document import nearest
-from traces.scenario.fields import LIST, BytesPerSecond, Count, NotEmpty, Number, Part, Seconds, Switch
+from traces.scenario.fields import LIST, BytesPerSecond, Count, GPUName, ModelName, NotEmpty, Number, Part, Seconds, Switch
 from traces.scenario.speculative import Speculative
 
 Positive = Annotated[Count, Field(ge=1)]
@@ -146,7 +146,7 @@ class Pool(Part):
 
     TAG: ClassVar[str] = "<pool>"
 
-    gpu: str = Field(description="GPU type, such as h200")
+    gpu: GPUName = Field(description="GPU type, such as h200")
     gpus: Positive = Field(description="GPUs in all")
     tensor_parallel: Positive = Field(1, description="GPUs among which every layer is split")
     pipeline_parallel: Positive = Field(1, description="stages among which the layers are dealt out, one after the other")
@@ -154,7 +154,7 @@ class Pool(Part):
     kv_precision: Literal["bf16", "fp8"] | None = Field(None, description="of keys and values in memory; default: bf16")
     expert_parallel: Switch | None = Field(None, description="spread experts over an engine's GPUs instead of slicing them")
     name: str | None = Field(None, min_length=1, description="of the pool among others, for reports and for --set")
-    model: str | None = Field(None, description="the model that its engines serve; default: the scenario's")
+    model: ModelName | None = Field(None, description="the model that its engines serve; default: the scenario's")
     role: Literal["both", "prefill", "decode"] | None = Field(None, description="what its engines do of a request; default: both")
     tier: str | None = Field(None, min_length=1, description="SLO tier that its engines are set aside for; policies may look at it")
     parked: Annotated[Count, Field(ge=0)] | None = Field(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from policies import registry
+from policies.card import PolicyCard
 from traces.errors import InputError
 from traces.scenario.document import parse
 from traces.scenario.fields import Part
@@ -90,6 +91,17 @@ PolicyChoice = Annotated[
 def _with_stack(schema: dict[str, Any]) -> None:
     schema["properties"]["stack"] = {"enum": list(registry.STACKS), "description": "the policies that the other keys leave open"}
     schema.pop("required")
+    for point in registry.POINTS:
+        cards = [card for card in registry.catalogue() if card.point == point]
+        named, chosen, *rest = schema["properties"][point]["anyOf"]
+        chosen = chosen | {"properties": {card.name: _parameters(card) for card in cards}}
+        schema["properties"][point]["anyOf"] = [{"enum": [card.name for card in cards]}, named, chosen, *rest]
+
+
+def _parameters(card: PolicyCard) -> dict[str, Any]:
+    """JSON schema of a policy's parameters."""
+    told = {parameter.name: {"description": parameter.doc} for parameter in card.parameters}
+    return {"type": ["object", "null"], "description": card.summary, "properties": told, "additionalProperties": False}
 
 
 class Policy(Part):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from policies.types import Role
-from traces.hardware import ModelShape, model
+from policies.types import Role, Seat
+from traces.hardware import GPUS, ModelShape, gpu, model
+from traces.scenario.document import nearest
 from traces.scenario.fields import RULES_BROKEN
 from traces.scenario.fleet import Engine, Pool, fit_faults
 
@@ -50,6 +51,21 @@ class EnginePool:
     @property
     def gpus_per_engine(self) -> int:
         return self.hardware.gpus_per_engine
+
+    @property
+    def seat(self) -> Seat:
+        """Of each of its engines."""
+        pool = self.hardware
+        return Seat(
+            gpu=pool.gpu,
+            tensor_parallel=pool.tensor_parallel,
+            pipeline_parallel=pool.pipeline_parallel,
+            precision=pool.precision,
+            kv_precision=pool.kv_precision or "bf16",
+            memory_bytes=self.engine.gpu_memory_utilization * gpu(pool.gpu).memory_bytes * pool.gpus_per_engine,
+            start_up_s=self.start_up_s,
+            usd_per_gpu_hour=pool.price_usd_per_gpu_hour,
+        )
 
     @property
     def window(self) -> int:
@@ -143,6 +159,28 @@ def pool_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield (
                 f"workload.{i}.model",
                 f"no pool of the fleet serves {name}; give one `model: {name}`, or name one of {', '.join(sorted(served))}",
+            )
+
+
+def inventory_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """What is up at the start must fit the GPUs that there are, and so must any one engine."""
+    limit = scenario.inventory or {}
+    used: dict[str, int] = {}
+    for i, pool in enumerate(scenario.declared_pools):
+        up = pool.engines - (pool.parked or 0)
+        used[pool.gpu] = used.get(pool.gpu, 0) + up * pool.gpus_per_engine
+        if pool.gpus_per_engine > limit.get(pool.gpu, pool.gpus_per_engine):
+            key = f"fleet.{i}.tensor_parallel" if isinstance(scenario.declared, tuple) else "fleet.tensor_parallel"
+            yield key, f"an engine takes {pool.gpus_per_engine} {pool.gpu}, and the inventory has {limit[pool.gpu]}; lower it"
+    for name, count in limit.items():
+        if name not in GPUS:
+            yield f"inventory.{name}", f"is not a known GPU; {nearest(name, list(GPUS))}"
+        elif name not in used:
+            yield f"inventory.{name}", f"no pool of the fleet is on {name}; add one, or remove it"
+        elif used[name] > count:
+            yield (
+                f"inventory.{name}",
+                f"{used[name]} {name} are in use at the start, and there are {count}; park more engines (`parked:`), or raise it",
             )
 
 

@@ -13,6 +13,9 @@ from traces.scenario.fields import Count, Part, Seconds
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+Size = Literal["full", "small", "mini", "tiny"]
+
+
 class Replay(Part):
     """How vLLM's engines are run, or reached.
 
@@ -26,9 +29,10 @@ class Replay(Part):
     weights: str | None = Field(
         None, description="a local model folder; default: random weights in the shape of the scenario's model"
     )
-    shape: Literal["full", "small", "tiny"] = Field(
+    shape: Size | dict[str, Size] = Field(
         "full",
-        description="of random weights: the model's own, or a stand-in for CPUs whose steps take some ms, or hardly any time",
+        description="of random weights: the model's own, or a stand-in for CPUs whose steps take some ms, or hardly any time; "
+        "for all models, or by model",
     )
     drafter: str | None = Field(None, description="a local folder of the model that drafts, where `engine.speculative` needs one")
     parked: Literal["auto", "idle", "sleep", "stop"] = Field(
@@ -49,6 +53,10 @@ class Replay(Part):
         300.0, alias="silence", description="give a request up when nothing is heard of it for so long"
     )
     api_key_env: str | None = Field(None, description="environment variable that holds the servers' API key")
+
+    def size_of(self, model: str) -> Size:
+        """Of a model's random weights; the model's own where nothing is said of it."""
+        return self.shape.get(model, "full") if isinstance(self.shape, dict) else self.shape
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.engines == "attached" and not self.urls:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, field_validator, model_validator
+from pydantic_core import CoreSchema
 
 from policies.types import SLO
 from traces.scenario.document import nearest
-from traces.scenario.fields import IN_WORDS, Count, Fraction, NotEmpty, Number, Part, PerSecond, Scalar, Seconds, Switch
+from traces.scenario.fields import IN_WORDS, Count, Fraction, ModelName, NotEmpty, Number, Part, PerSecond, Scalar, Seconds, Switch
 
 Tokens = Annotated[Count, Field(ge=1, lt=2**31)]
 
@@ -46,7 +47,6 @@ class Builtin(Part):
     """A built-in workload, drawn from published statistics of a real trace; needs no file."""
 
     TAG: ClassVar[str] = "<builtin>"
-    SHORT: ClassVar = {"type": "string"}
     builtin: str = Field(description="its name, see `twinserve traces list`")
 
     def has_arrivals(self) -> bool:
@@ -54,6 +54,15 @@ class Builtin(Part):
         from traces.builtin import BUILTIN
 
         return BUILTIN[self.builtin].arrivals is not None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        from traces.builtin import BUILTIN
+
+        names = {"enum": list(BUILTIN)}
+        schema = handler(core_schema)
+        schema["properties"]["builtin"] |= names
+        return {"anyOf": [names, schema]}
 
     @field_validator("builtin")
     @classmethod
@@ -105,8 +114,8 @@ class Lognormal(Part):
 
     mean: Annotated[Number, Field(ge=1)] = Field(description="mean before clipping, in tokens")
     sigma: Annotated[Number, Field(ge=0)] = Field(description="standard deviation of the logarithm")
-    min: Tokens = 1
-    max: Tokens = 2**31 - 1
+    min: Tokens = Field(1, description="shorter draws become this many tokens")
+    max: Tokens = Field(2**31 - 1, description="longer draws become this many tokens")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.max < self.min:
@@ -116,8 +125,8 @@ class Lognormal(Part):
 class Uniform(Part):
     """Every number of tokens from `min` to `max` equally often."""
 
-    min: Tokens
-    max: Tokens
+    min: Tokens = Field(description="fewest tokens")
+    max: Tokens = Field(description="most tokens")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.max < self.min:
@@ -127,9 +136,9 @@ class Uniform(Part):
 class Length(Part):
     """Tokens per request: a number, or one distribution."""
 
-    fixed: Tokens | None = None
-    lognormal: Lognormal | None = None
-    uniform: Uniform | None = None
+    fixed: Tokens | None = Field(None, description="the same number for all; may be written alone")
+    lognormal: Lognormal | None = Field(None, description="mean, sigma, and the shortest and longest")
+    uniform: Uniform | None = Field(None, description="from min to max")
 
     SHORT: ClassVar = {"type": "integer", "minimum": 1}
 
@@ -215,12 +224,12 @@ class Varying(Part):
 class Arrivals(Part):
     """One arrival process; a name alone stands for the process without parameters."""
 
-    poisson: Poisson | None = None
-    even: Even | None = None
-    gamma: Bursty | None = None
-    weibull: Bursty | None = None
-    onoff: OnOff | None = None
-    varying: Varying | None = None
+    poisson: Poisson | None = Field(None, description="independent users: exponential gaps")
+    even: Even | None = Field(None, description="equal gaps")
+    gamma: Bursty | None = Field(None, description="gamma-distributed gaps of a given burstiness")
+    weibull: Bursty | None = Field(None, description="Weibull-distributed gaps of a given burstiness, with a longer tail")
+    onoff: OnOff | None = Field(None, description="busy periods and silence in turn, each of random length")
+    varying: Varying | None = Field(None, description="a rate that follows a profile, such as that of a day")
 
     SHORT: ClassVar = {"enum": ["poisson", "even"]}
 
@@ -270,7 +279,7 @@ class Entry(Part):
     requests: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="stop after so many; default: as many as the trace has"
     )
-    model: str | None = Field(None, description="the model asked for; default: the scenario's")
+    model: ModelName | None = Field(None, description="the model asked for; default: the scenario's")
     offline: Switch = Field(False, description="batch work that nobody waits for")
     priority: Count = Field(0, description="under `scheduling_policy: priority`; smaller is served first")
     tier: str | None = Field(None, min_length=1, description="SLO tier; default: the entry's name")
@@ -279,6 +288,8 @@ class Entry(Part):
         None, description="tiers by share in place of slo; shares add up to 100%"
     )
     truncate: Switch = Field(False, description="cut prompts that exceed the context window, in place of refusing them")
+    prompt_factor: Annotated[Number, Field(gt=0)] = Field(1.0, description="multiply the tokens of every prompt, to ask what if")
+    output_factor: Annotated[Number, Field(gt=0)] = Field(1.0, description="multiply the tokens of every output, to ask what if")
     expected_output_tokens: Annotated[Number, Field(ge=1)] | None = Field(
         None, description="what policies are told to expect before they learn; default: the mean of a generated trace, else 256"
     )

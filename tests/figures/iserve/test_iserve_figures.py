@@ -7,9 +7,10 @@ import pytest
 
 from figures.frame import produce
 from figures.gallery import chosen, figure, groups
+from figures.iserve.measured import errors, rows
 from figures.iserve.world import LARGE, PER_MINUTE, REGULAR, TWENTY_ONE, arrivals, attained, offered, placed_by, run, slo_s
 from figures.runner import SweepRunner
-from policies.iserve.intents import Intent
+from policies.intent import Intent
 
 RATE = PER_MINUTE * 0.1 / 30
 
@@ -22,7 +23,7 @@ def test_arrivals_are_the_traces_compressed_two_to_one_and_the_same_for_every_sy
     assert not np.array_equal(asked.time_s, arrivals(LARGE, 0.2, seed=2).time_s)
 
 
-@pytest.mark.parametrize("system", ["iServe", "AlpaServe", "AlpaServe*", "Accelerate"])
+@pytest.mark.parametrize("system", ["iServe", "AlpaServe", "AlpaServe*", "Vidur-Search", "Accelerate"])
 def test_no_system_puts_more_on_a_gpu_than_fits(system):
     used = {}
     for replicas in placed_by(system, REGULAR, RATE):
@@ -33,7 +34,7 @@ def test_no_system_puts_more_on_a_gpu_than_fits(system):
 
 
 def test_baselines_keep_to_16_bits_and_iserve_does_not_have_to():
-    for system in ("AlpaServe", "AlpaServe*", "Accelerate"):
+    for system in ("AlpaServe", "AlpaServe*", "Vidur-Search", "Accelerate"):
         precisions = {p.candidate.configuration.precision for replicas in placed_by(system, LARGE, RATE) for p in replicas}
         assert precisions == {"fp16"}
     assert "int4" in {p.candidate.configuration.precision for replicas in placed_by("iServe", LARGE, RATE) for p in replicas}
@@ -51,6 +52,31 @@ def test_alpaserve_leaves_no_model_out_that_still_fits():
 def test_a_quality_floor_keeps_iserve_at_16_bits():
     placements = placed_by("iServe", LARGE[:1], RATE, Intent("min_latency", accuracy=0.99))
     assert placements[0][0].candidate.configuration.precision == "fp16"
+
+
+def test_vidur_search_takes_the_most_requests_per_dollar_within_the_limit():
+    ((placed,),) = placed_by("Vidur-Search", ("llama-2-7b",), RATE)
+    half = [c for c in offered("llama-2-7b") if c.configuration.precision == c.configuration.kv_precision == "fp16"]
+    within = [c for c in half if c.latency_s.value <= slo_s("llama-2-7b", 2.5)]
+    assert placed.candidate.configuration == max(within, key=lambda c: c.requests_per_s.value / c.usd_per_hour).configuration
+
+
+def test_fingerprints_and_equations_reproduce_the_papers_error(shared_data):
+    found = errors()["MaverIQ's equations"]
+    assert len(found) == 412
+    assert np.median(found) == pytest.approx(4.39, abs=0.01)
+
+
+def test_without_the_measurements_the_figure_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("figures.iserve.measured.FOLDER", tmp_path)
+    rows.cache_clear()
+    try:
+        made = produce(figure("iserve-profiling"), SweepRunner(quick=True), tmp_path)
+    finally:
+        rows.cache_clear()
+    assert "not at hand" in made.caption
+    assert made.rows[0].verdict == "cannot tell"
+    assert all(row.ours.value is not None for row in made.rows[1:])
 
 
 def test_slos_grow_with_their_scale():

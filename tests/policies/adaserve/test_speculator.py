@@ -59,15 +59,59 @@ def test_a_prompt_in_the_same_step_counts_into_it_where_asked():
     assert AdaServe(budget=2 + 2, share=10.0, count_prompts=True).select(full, drafts).tokens == {1: 0, 2: 2}
 
 
-def test_first_tokens_at_risk_stop_the_throughput_phase_where_asked():
-    waiting = Request(id=9, prompt_tokens=12_000, slo=SLO(ttft_s=0.5), arrival_s=0.0)
-    shown = engine([decoding_request(1)], 0.4, waiting=(waiting,), pending_prefill_tokens=12_000)
+def waiting_prompt(tokens: int = 4075, ttft_s: float | None = 0.1, *, offline: bool = False, number: int = 9) -> Request:
+    return Request(id=number, prompt_tokens=tokens, slo=SLO(ttft_s=ttft_s), offline=offline)
+
+
+def test_a_first_token_that_drafts_would_make_late_comes_before_the_throughput_phase_where_asked():
+    """A step of 4,096 tokens takes 82 ms: a prompt of 4,095 fits in one beside a decode, and takes two with a draft token."""
+    shown = engine([decoding_request(1)], waiting=(waiting_prompt(4095),), pending_prefill_tokens=4095)
     drafts = Drafts({1: SURE})
     assert AdaServe(budget=16).select(shown, drafts).tokens == {1: 4}
-    assert AdaServe(budget=16, first_tokens=True).select(shown, drafts).tokens == {1: 0}
-    assert AdaServe(budget=16, first_tokens=True).shape(shown).tokens == 4
-    early = replace(shown, now_s=0.1)
-    assert AdaServe(budget=16, first_tokens=True).select(early, drafts).tokens == {1: 4}
+    assert AdaServe(budget=16, prompts="in-time").select(shown, drafts).tokens == {1: 0}
+    assert AdaServe(budget=16, prompts="in-time").shape(shown).tokens == 4
+    with_slack = replace(shown, waiting=(waiting_prompt(4095, 0.5),))
+    assert AdaServe(budget=16, prompts="in-time").select(with_slack, drafts).tokens == {1: 4}
+
+
+def test_drafts_leave_to_prompts_no_more_than_first_tokens_take():
+    """With a millisecond more for every token, a prompt of 50 is within 100 ms beside 38 draft tokens, and not beside 39."""
+    shown = engine(
+        [decoding_request(i) for i in range(1, 3)], latency=STEEP, waiting=(waiting_prompt(50),), pending_prefill_tokens=50
+    )
+    drafts = Drafts({1: [0.9] * 40, 2: [0.9] * 40})
+    verified = [
+        sum(AdaServe(budget=82, prompts=prompts).select(shown, drafts).tokens.values()) for prompts in ("last", "in-time", "first")
+    ]
+    assert verified == [80, 30, 80]  # of 0, 10, … 80 tokens, 30 is the most; all prompt tokens fit beside 80
+    scarce = replace(shown, token_budget=82)
+    assert sum(AdaServe(budget=82, prompts="first").select(scarce, drafts).tokens.values()) == 30
+
+
+def test_objectives_are_served_before_prompts():
+    late = decoding_request(1, tpot_s=0.040, generated=2)
+    shown = engine([late], 0.1, waiting=(waiting_prompt(4095, 0.2),), pending_prefill_tokens=4095)
+    for prompts in ("in-time", "first"):
+        assert AdaServe(budget=16, share=10.0, prompts=prompts).select(shown, Drafts({1: UNSURE})).tokens == {1: 4}
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        waiting_prompt(4095, 0.05),  # no step is that short: nothing can save it
+        waiting_prompt(4095, None),
+        waiting_prompt(4095, offline=True),
+    ],
+    ids=["lost", "without objective", "offline"],
+)
+def test_drafts_give_way_only_to_first_tokens_that_they_decide_on(waits):
+    shown = engine([decoding_request(1)], waiting=(waits,), pending_prefill_tokens=4095)
+    assert AdaServe(budget=16, prompts="in-time").select(shown, Drafts({1: SURE})).tokens == {1: 4}
+
+
+def test_without_a_seat_no_waiting_prompt_can_be_in_time():
+    shown = engine([decoding_request(1)], waiting=(waiting_prompt(4095),), pending_prefill_tokens=4095, max_seqs=1)
+    assert AdaServe(budget=16, prompts="in-time").select(shown, Drafts({1: SURE})).tokens == {1: 4}
 
 
 def test_it_spends_no_more_than_pays_where_asked():
@@ -164,6 +208,7 @@ def test_it_decides_the_same_after_a_pickle():
         ({"margin": 0.0}, "margin is 0"),
         ({"share": 0.0}, "share"),
         ({"spend": "some"}, "spend is 'some'"),
+        ({"prompts": "never"}, "prompts is 'never'"),
     ],
 )
 def test_wrong_parameters_are_refused(parameters, text):

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from policies.intent import Intent
 from policies.iserve.accuracy import relative_accuracy
-from policies.iserve.intents import Impossible, Intent, best, ranked
+from policies.iserve.intents import Impossible, best, ranked
 from tests.policies.iserve.test_candidates import candidates
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from policies.iserve.moves import Act, Change, Costs, Hysteresis, Serving, change, without
+from policies.iserve.moves import Act, Change, Hysteresis, Serving, change, without
 from policies.iserve.placement import place
 from tests.policies.iserve.test_placement import devices, one
 
 
 def serving(name: str, model: str, on: list, *, tp: int = 1, capacity: float = 1.0) -> Serving:
     placed = place(one(model, tp), on)
-    return Serving(name, placed, capacity, 4e9)
+    return Serving(name, placed, capacity, 14.0)
 
 
 def test_a_new_engine_is_started_before_the_old_one_is_drained():
@@ -45,9 +45,9 @@ def test_a_change_that_cannot_keep_the_service_level_says_by_how_much():
 def test_a_change_costs_loading_and_what_is_drained():
     room = devices(0, 0)
     old, new = serving("old", "llama-2-7b", room[:1]), serving("new", "llama-2-7b", room[1:])
-    plan = change([old], [new], without(room, [old]), {"llama-2-7b": 0.5}, Costs(load_bytes_s=1e9, start_s=10))
+    plan = change([old], [new], without(room, [old]), {"llama-2-7b": 0.5})
     latency = old.placed.candidate.latency_s.value
-    assert plan.steps[0].seconds == pytest.approx(10 + 4)
+    assert plan.steps[0].seconds == pytest.approx(14)
     assert plan.seconds == pytest.approx(14 + latency)
     assert plan.requests_drained == pytest.approx(0.5 * 0.5 * latency)  # half of the load, at the time when both serve
 

@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 
 from policies.extrapolation import MAVERIQ_MODELS
+from policies.intent import Intent
 from policies.iserve.baselines import first_fit
-from policies.iserve.intents import Intent, ranked
+from policies.iserve.intents import ranked, score_of
 from policies.iserve.optimum import Infeasible, Wish, optimum
 from policies.iserve.placement import HYBRID, LEAST_LOADED, PACKING, Device, Full, place, place_all, place_first, taken
 from tests.policies.iserve.test_candidates import candidates
@@ -86,7 +87,7 @@ def wishes(models: list[str], seed: int, goal: str = "min_latency") -> list[Wish
     result = []
     for model in models:
         offered = ranked(candidates(model), intent)
-        result.append(Wish(offered, [intent.score(c) for c in offered], rng.uniform(0.02, 0.3)))
+        result.append(Wish(offered, [score_of(c, intent) for c in offered], rng.uniform(0.02, 0.3)))
     return result
 
 

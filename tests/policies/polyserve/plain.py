@@ -29,7 +29,7 @@ class PlainScan(PolyServe):
         for engine in sorted(mine, key=load, reverse=True):
             if engine.id in self._crammed:
                 continue
-            verdict = self._admission.decode(request, engine, budget, prefill=engine.role is not Role.DECODE)
+            verdict = self._admission.decode(request, engine, self._kept(engine, budget), prefill=engine.role is not Role.DECODE)
             if not verdict.refused or (late and verdict.refused in ("ttft", "second token")) or not load(engine):
                 return engine
             if verdict.full and tier is not None:

@@ -119,6 +119,62 @@ def test_what_has_been_waited_and_the_step_in_progress_count_against_the_first_t
     assert verdict.ttft_s == pytest.approx(0.13 + 10e-3 + 1000 * 10e-6)
 
 
+def test_a_prompt_that_came_during_the_step_in_progress_is_no_part_of_it() -> None:
+    # The step has 20 ms to go and decodes alone; whoever is behind the prompt waits for both.
+    busy = {"now_s": 0.0, "step_ends_s": 0.02, "pending_prefill_tokens": 800}
+    waits = engine(running=20, context=500, **busy, waiting=(Request(id=9, prompt_tokens=800),), waiting_count=1)
+    runs = engine(running=20, context=500, **busy)  # a prompt of 800 tokens that runs is what the step computes
+    late, early = (Admission().decode(request(prompt=800, ttft=1.0), here, 0.03, prefill=True).ttft_s for here in (waits, runs))
+    assert late == pytest.approx(0.02 + 2 * 0.03)
+    assert 0.02 < early < 0.02 + 0.03  # one chunk, which no one is there to fill up
+
+
+def test_chunks_are_smaller_where_prompts_attend_to_much_that_is_computed() -> None:
+    steep = FingerprintLatency(Fingerprint.linear(overhead_s=10e-3, per_token_s=10e-6, per_prefill_attention_s=5e-9))
+    short, long = (
+        replace(engine(running=1, waiting_count=1, pending_prefill_tokens=9000), waiting=waiting, latency=steep)
+        for waiting in (tuple(Request(id=i, prompt_tokens=100) for i in range(90)), (Request(id=9, prompt_tokens=9000),))
+    )
+    first, second = (Admission().decode(request(ttft=9.0), here, 0.03, prefill=True).ttft_s for here in (short, long))
+    assert first < second
+
+
+def test_the_second_token_waits_for_the_step_in_progress_and_for_the_one_in_which_the_kv_is_pulled() -> None:
+    # Ten decodes of 1,000 tokens and the new one: a step takes 10 ms + 11 × 10 µs + 11 ms.
+    step = 10e-3 + 11 * (10e-6 + 1000e-6)
+    done = {"first_token_s": 0.1, "generated_tokens": 1, "kv_engine": "p0", "ttft": 0.1, "output": 1}
+    due = 0.1 + 0.05
+    for spare, refused in ((1e-4, ""), (-1e-4, "second token")):
+        ends = due - 2 * step - spare
+        busy = engine(running=10, context=1000, now_s=0.1, step_ends_s=ends)
+        assert Admission().decode(request(**done), busy, 0.05, prefill=False).refused == refused  # type: ignore[arg-type]
+    assert Admission().decode(request(**done), engine(now_s=0.13, step_ends_s=0.13), 0.05, prefill=False).refused == ""  # type: ignore[arg-type]
+
+
+def test_a_prefill_engine_leaves_the_decode_engine_two_steps_to_take_over() -> None:
+    # An idle engine takes 10 ms + 2,048 × 10 µs for a step, filled up by others.
+    first = 10e-3 + 2048 * 10e-6
+    for spare, refused in ((1e-4, ""), (-1e-4, "second token")):
+        asked = request(ttft=first + 2 * 0.02 + spare, tpot=0.02)
+        assert Admission().prefill(asked, engine()).refused == refused
+    assert Admission().prefill(request(ttft=first + 1e-4, tpot=None), engine()).refused == ""
+
+
+def test_a_prefill_engine_is_later_the_more_its_queue_has_to_attend_to() -> None:
+    steep = FingerprintLatency(Fingerprint.linear(overhead_s=10e-3, per_token_s=10e-6, per_prefill_attention_s=1e-9))
+    queues = (tuple(Request(id=i, prompt_tokens=1000) for i in range(9)), (Request(id=9, prompt_tokens=9000),))
+    short, long = (replace(engine(pending_prefill_tokens=9000), waiting=queue, running=(), latency=steep) for queue in queues)
+    first, second = (Admission().prefill(request(ttft=9.0), here).ttft_s for here in (short, long))
+    assert second - first == pytest.approx(1e-9 * (9000**2 - 9 * 1000**2) / 2, rel=0.05)
+
+
+def test_who_is_late_anyway_is_judged_for_room_alone() -> None:
+    late = request(ttft=0.001)
+    assert Admission().decode(late, engine(), 0.05, prefill=True).refused == "ttft"
+    assert Admission().decode(late, engine(), 0.05, prefill=True, timely=False).refused == ""
+    assert Admission().decode(late, engine(kv_tokens_capacity=1099), 0.05, prefill=True, timely=False).refused == "kv"
+
+
 def test_beside_decodes_the_prompt_is_played_through_in_chunks_that_keep_the_budget() -> None:
     # 20 decodes of 500 tokens read 10 ms; a budget of 30 ms leaves 980 prompt tokens at first, then fewer.
     verdict = Admission().decode(request(prompt=2500, ttft=1.0), engine(running=20, context=500), 0.03, prefill=True)
@@ -128,10 +184,11 @@ def test_beside_decodes_the_prompt_is_played_through_in_chunks_that_keep_the_bud
 
 def test_a_prefill_engine_is_judged_by_its_queue_in_steps_of_2048_tokens() -> None:
     admission = Admission()
-    verdict = admission.prefill(request(prompt=1000), engine(pending_prefill_tokens=9000, max_batched_tokens=5000))
+    queue = {"pending_prefill_tokens": 9000, "waiting": (Request(prompt_tokens=9000),), "waiting_count": 1}
+    verdict = admission.prefill(request(prompt=1000), engine(**queue, max_batched_tokens=5000))
     assert verdict.ttft_s == pytest.approx(5 * (10e-3 + 2048 * 10e-6))  # 10,000 tokens, the fifth step filled up by others
     assert verdict.refused == ""
-    assert admission.prefill(request(prompt=1000, ttft=0.1), engine(pending_prefill_tokens=9000)).refused
+    assert admission.prefill(request(prompt=1000, ttft=0.1), engine(**queue)).refused == "ttft"
 
 
 def test_a_reserve_is_left_over_of_the_first_tokens_objective() -> None:

@@ -114,7 +114,7 @@ def test_a_tier_without_an_engine_gets_one_from_the_richest_at_once() -> None:
 
 def test_the_largest_batch_is_the_one_whose_step_just_takes_the_budget() -> None:
     # 10 ms + 10 µs and 1,000 KV tokens of 1 µs each per request: 39 requests take 49.39 ms, 40 would take 50.4.
-    lengths = Lengths(prompt=900, output=200, context=1000)
+    lengths = Lengths(prompt=900, output=200, context=1000, attended=450)
     assert largest_batch(LINEAR, ROOM, lengths, 0.05, prefill=False) == 39
     assert largest_batch(LINEAR, EngineRoom(20, 8192, 1_000_000), lengths, 0.05, prefill=False) == 20
     assert largest_batch(LINEAR, EngineRoom(1000, 8192, 10_000), lengths, 0.05, prefill=False) == 10
@@ -125,13 +125,13 @@ def test_the_largest_batch_is_the_one_whose_step_just_takes_the_budget() -> None
 
 
 def test_a_batch_that_memory_bounds_does_not_take_all_of_its_budget() -> None:
-    lengths, small = Lengths(prompt=900, output=200, context=1000), EngineRoom(1000, 8192, 10_000)
+    lengths, small = Lengths(prompt=900, output=200, context=1000, attended=450), EngineRoom(1000, 8192, 10_000)
     tight, loose = (decode_cost_s(LINEAR, small, lengths, tpot, prefill=False) for tpot in (0.03, 0.1))
     assert tight == loose == pytest.approx(200 * (10e-3 + 10 * 1010e-6) / 10)
 
 
 def test_looser_tiers_cost_less_and_the_optimum_is_linear_in_engines() -> None:
-    lengths = Lengths(prompt=900, output=200, context=1000)
+    lengths = Lengths(prompt=900, output=200, context=1000, attended=450)
     costs = [sum(costs_s(LINEAR, ROOM, lengths, tpot)) for tpot in (0.02, 0.05, 0.1)]
     assert costs == sorted(costs, reverse=True)
     mix = {0.02: 0.5, 0.1: 0.5}

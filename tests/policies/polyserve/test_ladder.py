@@ -60,6 +60,17 @@ def test_a_request_that_is_late_anyway_is_placed_where_it_hurts_no_one() -> None
     assert isinstance(Router().route(late, fleet(named("e0", "50ms", 300, 200, **present), now_s=1.0)), Hold)
 
 
+def test_an_engine_of_no_tier_keeps_the_tightest_budget_it_was_given_until_it_is_empty() -> None:
+    # 30 decodes of 1,000 tokens take 40 ms and more: within 100 ms, beyond 20 ms.
+    router, full = Router(), {"running_count": 30, "kv_tokens_used": 30_000}
+    crowded, empty = named("e0", None, **full), named("e0", None)
+    assert isinstance(Router().route(request(tpot=0.1), fleet(crowded)), Assign)
+    assert isinstance(router.route(request(tpot=0.02), fleet(empty)), Assign)
+    assert isinstance(router.route(request(tpot=0.1), fleet(crowded)), Hold)
+    assert isinstance(router.route(request(tpot=0.1), fleet(empty)), Assign)
+    assert isinstance(router.route(request(tpot=0.1), fleet(crowded)), Assign)
+
+
 def test_where_prefill_is_apart_it_goes_to_the_fullest_engine_in_time_or_else_the_earliest() -> None:
     engines = [
         named(f"p{i}", None, pending_prefill_tokens=tokens, role=Role.PREFILL) for i, tokens in enumerate((0, 20_000, 200_000))

@@ -1,0 +1,164 @@
+"use strict";
+// Two helps on top of a page that is complete without them: tables that sort, and values read off the charts.
+
+// --- tables: each head becomes a button; the first press sorts one way, the second the other, the third restores the order --------
+
+const numeric = /^[^\d\u2212-]{0,3}([\u2212-]?[\d,]*\.?\d+)/;
+
+function sortKey(cell) {
+  const text = (cell.dataset.value ?? cell.textContent).trim();
+  const found = numeric.exec(text);
+  return { text, known: text !== "" && text !== "\u2013", number: found ? parseFloat(found[1].replace(/,/g, "").replace("\u2212", "-")) : NaN };
+}
+
+function sortBy(table, head, column) {
+  const body = table.tBodies[0];
+  body.original ??= [...body.rows];
+  const next = { none: "descending", descending: "ascending", ascending: "none" }[head.getAttribute("aria-sort") ?? "none"];
+  for (const other of table.tHead.rows[0].cells) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
+  head.setAttribute("aria-sort", next);
+  if (next === "none") return body.append(...body.original);
+  const rows = body.original.map(row => ({ row, key: sortKey(row.cells[column]) }));
+  const asNumbers = rows.every(({ key }) => !key.known || !isNaN(key.number));
+  const sign = next === "ascending" ? 1 : -1;
+  rows.sort((a, b) => {
+    if (a.key.known !== b.key.known) return a.key.known ? -1 : 1;
+    if (!a.key.known) return 0;
+    return sign * (asNumbers ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text, "en", { numeric: true }));
+  });
+  body.append(...rows.map(({ row }) => row));
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (head.tagName !== "TH" || head.classList.contains("unsorted")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    head.setAttribute("aria-sort", "none");
+    button.addEventListener("click", () => sortBy(table, head, column));
+  });
+}
+
+// --- charts: the values under the pointer, or under a rule that the arrow keys move ------------------------------------------------
+
+const ACROSS = 2000, DOWN = 1000;  // the grid of the drawings, see figures/svg.py
+
+function axis(told) {
+  const [lo, hi, scale, kind] = told.split(" ");
+  const low = Number(lo), high = Number(hi);
+  return { kind, at: share => scale === "log" ? low * (high / low) ** share : low + share * (high - low) };
+}
+
+const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const compact = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
+const digits = value => (Math.abs(value) < 1e4 ? plain : compact).format(value);
+const scaled = (value, units) => {  // units: from which value on, how many seconds it has, its sign
+  const [, factor, unit] = units.find(([least]) => Math.abs(value) >= least) ?? units[units.length - 1];
+  return `${digits(value / factor)} ${unit}`;
+};
+const written = {
+  number: digits,
+  share: value => `${(100 * value).toFixed(1)} %`,
+  seconds: value => scaled(value, [[1, 1, "s"], [1e-3, 1e-3, "ms"], [1e-6, 1e-6, "µs"]]),
+  clock: value => scaled(value, [[259200, 86400, "d"], [10800, 3600, "h"], [180, 60, "min"], [1, 1, "s"], [1e-3, 1e-3, "ms"]]),
+};
+
+// The strokes of a path of M, L, H and V, and those after the first L of an area: its lower edge, drawn backwards.
+function strokes(path, area) {
+  const edges = [[], []];
+  let x = 0, y = 0, edge = 0;
+  for (const [, command, numbers] of path.matchAll(/([MLHV])([-\d. ]+)/g)) {
+    const [a, b] = numbers.trim().split(" ").map(Number);
+    const from = [x, y];
+    if (command === "H") x = a; else if (command === "V") y = a; else [x, y] = [a, b];
+    if (command === "L" && area && edge === 0) edge = 1;
+    else if (command !== "M" && x !== from[0]) edges[edge].push([...from, x, y]);
+  }
+  return edges;
+}
+
+function level(edge, x) {
+  for (const [x0, y0, x1, y1] of edge) {
+    if (x >= Math.min(x0, x1) && x <= Math.max(x0, x1)) return 1 - (y0 + (y1 - y0) * (x - x0) / (x1 - x0)) / DOWN;
+  }
+  return null;
+}
+
+class Reader {
+  constructor(box) {
+    this.box = box;
+    this.chart = box.querySelector("svg.chart");
+    this.plot = this.chart.querySelector("svg.plot");
+    this.x = axis(this.chart.dataset.x);
+    this.y = axis(this.chart.dataset.y);
+    this.series = [...this.plot.querySelectorAll("path[data-label]")].map(path => {
+      const edges = strokes(path.getAttribute("d"), !path.classList.contains("line"));
+      const stacked = path.classList.contains("layer") || edges[1].every(([, y0, , y1]) => y0 === DOWN && y1 === DOWN);
+      return { label: path.dataset.label, tone: path.getAttribute("class"), stacked, edges };
+    });
+    this.at = null;
+    this.rule = document.createElement("div");
+    this.rule.className = "rule";
+    this.rule.hidden = true;
+    this.readout = document.createElement("output");
+    this.readout.className = "readout";
+    this.readout.hidden = true;
+    box.append(this.rule, this.readout);
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", `${this.chart.querySelector("title").textContent}: left and right arrow keys read its values`);
+    for (const kind of ["pointermove", "pointerdown"]) box.addEventListener(kind, event => {
+      const area = this.chart.getBoundingClientRect();
+      this.show((event.clientX - area.left) / area.width);
+    });
+    box.addEventListener("pointerleave", () => this.hide());
+    box.addEventListener("blur", () => this.hide());
+    box.addEventListener("keydown", event => this.press(event));
+  }
+
+  press(event) {
+    const step = event.shiftKey ? 0.1 : 0.01, now = this.at ?? (event.key === "ArrowLeft" ? 1 + step : -step);
+    const to = { ArrowLeft: now - step, ArrowRight: now + step, Home: 0, End: 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    this.show(to);
+  }
+
+  show(share) {
+    this.at = Math.min(1, Math.max(0, share));
+    const x = this.at * ACROSS, rows = [];
+    for (const { label, tone, stacked, edges } of this.series) {
+      const [high, low] = edges.map(edge => level(edge, x));
+      if (high === null) continue;
+      const tell = place => written[this.y.kind](this.y.at(place));
+      const value = low === null ? tell(high) : stacked ? written[this.y.kind](this.y.at(high) - this.y.at(low)) : `${tell(low)} to ${tell(high)}`;
+      rows.push({ label, tone, value });
+    }
+    const head = document.createElement("strong");
+    head.textContent = written[this.x.kind](this.x.at(this.at));
+    const lines = rows.map(({ label, tone, value }) => {
+      const line = document.createElement("span");
+      line.className = `key ${tone.split(" ").slice(1).join(" ")}`;
+      line.textContent = `${label}: ${value}`;
+      return line;
+    });
+    this.readout.replaceChildren(head, ...lines);
+    this.rule.hidden = this.readout.hidden = false;
+    const area = this.plot.getBoundingClientRect(), box = this.box.getBoundingClientRect(), left = area.left - box.left;
+    this.rule.style.cssText = `left:${left + this.at * area.width}px;top:${area.top - box.top}px;height:${area.height}px`;
+    const beside = this.at < 0.5 ? left + this.at * area.width + 10 : left + this.at * area.width - 10 - this.readout.offsetWidth;
+    const most = document.documentElement.clientWidth - box.left - this.readout.offsetWidth - 4;
+    this.readout.style.cssText = `left:${Math.max(4 - box.left, Math.min(beside, most))}px;top:${area.top - box.top + 6}px`;
+  }
+
+  hide() {
+    this.at = null;
+    this.rule.hidden = this.readout.hidden = true;
+  }
+}
+
+const readers = [...document.querySelectorAll(".plotbox")].filter(box => box.querySelector("svg.chart path[data-label]")).map(box => new Reader(box));
+addEventListener("keydown", event => { if (event.key === "Escape") readers.forEach(reader => reader.hide()); });
+for (const help of document.querySelectorAll(".scripted[hidden]")) help.hidden = false;

@@ -1,0 +1,1 @@
+"""Which fleet to buy: every deployment estimated in closed form, the promising ones simulated, the best one stressed."""
