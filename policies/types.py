@@ -253,7 +253,8 @@ class FleetView(Protocol):
     @property
     def completed(self) -> Sequence[RequestView]:
         """The requests that have completed since this policy was last asked, in the order in which they did (of very many, the last
-        ``policies.completions.KEPT``). Their ``generated_tokens`` are the lengths that they have come to: the past by now.
+        ``policies.completions.KEPT``). Their ``generated_tokens`` are the lengths that they have come to: the past by now. Their
+        KV is free: ``prefilled_tokens`` is 0.
         """
 
     @property

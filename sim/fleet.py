@@ -231,6 +231,7 @@ class Fleet:
     def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None:
         """An engine completed requests: who is held gets another offer."""
         for request in requests:
+            request.completed()
             self._news.add(request)
             if self._scaling is not None:
                 self._scaling.news.add(request)

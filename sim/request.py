@@ -106,6 +106,10 @@ class Request:
         self.goal = self.prompt_tokens + self._generated
         self._computed = self.blocks = self.under_way = 0
 
+    def completed(self) -> None:
+        """It has all its tokens, and its KV is free."""
+        self._computed = self.blocks = self.under_way = 0
+
     @property
     def model(self) -> str:
         return self.klass.model

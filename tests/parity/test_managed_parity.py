@@ -67,8 +67,8 @@ def scenario(port: int, *, output_tokens: tuple[int, int] = (2, 60), **over: Any
     )
 
 
-def descendants() -> set[int]:
-    """Processes below this one, by /proc."""
+def descendants(of: int) -> set[int]:
+    """Processes below one, by /proc."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -76,12 +76,12 @@ def descendants() -> set[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except OSError:
                 continue
-    found, grew = {os.getpid()}, True
+    found, grew = {of}, True
     while grew:
         more = {pid for pid, parent in parents.items() if parent in found} - found
         found |= more
         grew = bool(more)
-    return found - {os.getpid()}
+    return found - {of}
 
 
 def named(pid: int, word: str) -> bool:
@@ -106,9 +106,9 @@ def test_a_run_on_a_server_that_is_killed_halfway_ends_with_an_outcome_for_every
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline and not seen:
             time.sleep(0.05)
-            served = [pid for pid in descendants() if named(pid, "replay.vllm_serve")]
+            served = [pid for pid in descendants(os.getpid()) if named(pid, "replay.vllm_serve")]
             if served and progress and progress[-1] >= 15:
-                below = descendants()
+                below = descendants(served[0])
                 os.kill(served[0], signal.SIGKILL)
                 seen.append((served[0], below))
 
