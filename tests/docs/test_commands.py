@@ -93,8 +93,7 @@ def test_the_commands_of_a_document_run(document: Path, folder: Path, monkeypatc
 
 
 def test_the_commands_of_the_readme_run(folder: Path) -> None:
-    """In order, on a scenario and a trace of a newcomer's."""
-    gallery.copy("peak-load", folder / "scenario.yaml")
+    """In order, on a trace of a newcomer's; the first writes the scenario."""
     (folder / "my-trace.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0.5,100,20\n1.5,900,40\n2.0,300,10\n")
     for line in lines(README):
         found = words(line)
