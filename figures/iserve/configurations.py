@@ -84,7 +84,7 @@ class Configurations:
                 "≤ 0.19",
                 MAVERIQ,
                 lambda frame: _exact(float(frame[frame["panel"] == "split"]["value"].max())),
-                Band(high=0.5),
+                Band(high=0.19),
                 FITTED,
             ),
         )
