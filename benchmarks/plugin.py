@@ -22,9 +22,10 @@ from typing import Any
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 from policies import registry
+from policies.decisions import StepPlan
 from policies.latency import FingerprintLatency, StepShape
 from policies.protocols import Batcher
-from policies.types import EngineView, StepPlan
+from policies.types import EngineView
 from replay.clock import WallClock
 from replay.report import FileReport
 from replay.wire import Settings

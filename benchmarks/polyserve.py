@@ -14,8 +14,9 @@ from array import array
 
 import numpy as np
 
+from policies.decisions import Routing
 from policies.polyserve.router import PolyServe
-from policies.types import FleetView, RequestView, Routing
+from policies.types import FleetView, RequestView
 from sim.run import simulate
 from traces.metrics import summarise
 from traces.scenario import Scenario

@@ -104,5 +104,5 @@ def pool_rows(view: RunView) -> list[PoolRow]:
 
 def _what(view: RunView, engine: str, role: str) -> str:
     row = next(row for row in view.record.fleet.to_pylist() if row["engine"] == engine)
-    gpus = f"{row['gpus']} × {row['gpu']}" if row["gpus"] > 1 else row["gpu"]
+    gpus = f"{row['gpus']:g} × {row['gpu']}" if row["gpus"] != 1 else row["gpu"]
     return f"{row['model']} on {gpus}" + (f", {role}" if role != "both" else "")

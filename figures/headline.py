@@ -87,13 +87,13 @@ def delivers(summary: Summary) -> str:
 def what_ran(record: Record) -> str:
     """``simulated · 8 × h200 · llama-3.1-8b · router least-loaded · batcher vllm · seed 7``."""
     engines = {row["engine"]: row for row in record.fleet.select(["engine", "model", "gpu", "gpus"]).to_pylist()}
-    gpus: dict[str, int] = {}
+    gpus: dict[str, float] = {}
     for row in engines.values():
         gpus[row["gpu"]] = gpus.get(row["gpu"], 0) + row["gpus"]
     manifest = record.manifest
     parts = [where_it_ran(manifest)]
     limit = manifest["scenario"].get("inventory", {})
-    parts += [f"{limit.get(kind, number)} × {kind}" for kind, number in gpus.items()]
+    parts += [f"{limit.get(kind, number):g} × {kind}" for kind, number in gpus.items()]
     parts += list(dict.fromkeys(row["model"] for row in engines.values()))
     parts += [f"{point} {policy['name']}" for point, policy in sorted(manifest.get("policies", {}).items(), reverse=True)]
     return " · ".join([*parts, f"seed {manifest['seed']}"])

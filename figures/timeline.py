@@ -108,7 +108,7 @@ def _processes(record: Record) -> Mapping[str, int]:
 
 def _names(record: Record, processes: Mapping[str, int]) -> Iterator[Event]:
     yield {"ph": "M", "name": "process_name", "pid": ROUTER, "args": {"name": "router and scaler"}}
-    about = {row["engine"]: f"{row['model']} on {row['gpus']}×{row['gpu']}" for row in record.fleet.to_pylist()}
+    about = {row["engine"]: f"{row['model']} on {row['gpus']:g}×{row['gpu']}" for row in record.fleet.to_pylist()}
     for engine, pid in processes.items():
         yield {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": f"{engine}: {about[engine]}"}}
         yield {"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}}

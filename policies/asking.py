@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from policies.types import Activate, Drain, Scale
+from policies.decisions import Activate, Drain, Scale
 
 _Engine = TypeVar("_Engine")
 _Changed = TypeVar("_Changed", contravariant=True)

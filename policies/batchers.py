@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 
 class VLLM:

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, TypeVar
 
-from policies.types import RequestView
+from policies.types import Completed, RequestView
 
-Request = TypeVar("Request", bound=RequestView)
 KEPT = 4096
 """Requests that a policy which is not asked for long is told of at most: the last ones."""
 
 
-class Completions(Generic[Request]):
+def completed(request: RequestView, at_s: float) -> Completed:
+    """A request that has just been given its last token."""
+    first = request.first_token_s
+    return Completed(
+        request.id,
+        request.model,
+        request.tier,
+        request.offline,
+        request.slo,
+        request.arrival_s,
+        at_s if first is None else first,
+        at_s,
+        request.prompt_tokens,
+        request.expected_output_tokens,
+        request.generated_tokens,
+    )
+
+
+class Completions:
     """Requests that have completed since one policy was last asked."""
 
     __slots__ = ("_untold",)
 
     def __init__(self) -> None:
-        self._untold: deque[Request] = deque(maxlen=KEPT)
+        self._untold: deque[Completed] = deque(maxlen=KEPT)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Completed) -> None:
         """A request has completed."""
         self._untold.append(request)
 
-    def told(self) -> Sequence[Request]:
+    def told(self) -> Sequence[Completed]:
         """What the policy is told now, and not again: in the order in which they completed."""
         if not self._untold:
             return ()

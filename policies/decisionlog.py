@@ -10,27 +10,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from policies.decisions import Activate, Assign, Change, Drafts, DraftShape, Hold, Move, Routing, Scale, Selection, StepPlan
 from policies.latency import LatencyModel
 from policies.noting import NotedEngine, NotedFleet, NotedRequest
 from policies.protocols import Batcher, Router, Scaler, Speculator
-from policies.types import (
-    Activate,
-    Assign,
-    Change,
-    Drafts,
-    DraftShape,
-    DraftView,
-    EngineView,
-    FleetView,
-    Hold,
-    Move,
-    RequestView,
-    Routing,
-    Scale,
-    Selection,
-    StepPlan,
-    StepView,
-)
+from policies.types import DraftView, EngineView, FleetView, RequestView, StepView
 
 
 class DecisionLog(Protocol):

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from policies.types import Hold, RequestView
+from policies.decisions import Hold
+from policies.types import RequestView
 
 Request = TypeVar("Request", bound=RequestView)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policies.types import Activate, Drain, EngineState, FleetView, Move, Scale
+from policies.decisions import Activate, Drain, Move, Scale
+from policies.types import EngineState, FleetView
 
 _FROM: dict[type, tuple[EngineState, ...]] = {
     Activate: (EngineState.PARKED, EngineState.DRAINING),

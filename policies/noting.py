@@ -12,8 +12,9 @@ from typing import Any
 
 from policies.intent import Intent
 from policies.latency import LatencyModel
-from policies.types import Arrivals, EngineState, EngineView, FleetView, Inventory, RequestView
-from policies.views import FUTURE, engine_data, inventory_data, request_data
+from policies.seating import Inventory
+from policies.types import Arrivals, Completed, EngineState, EngineView, FleetView, RequestView
+from policies.views import FUTURE, completed_data, engine_data, inventory_data, request_data
 
 
 class NotedRequest:
@@ -112,7 +113,7 @@ class NotedFleet:
     def __init__(self, view: FleetView, *, members: bool = False) -> None:
         self._view = view
         self._held: list[NotedRequest] | None = None
-        self._completed: list[NotedRequest] | None = None
+        self._completed: Sequence[Completed] | None = None
         self._inventory: Inventory | None = None
         self._arrivals: Sequence[Arrivals] | None = None
         self._intents: Mapping[str, Intent] | None = None
@@ -132,9 +133,8 @@ class NotedFleet:
         return self._held
 
     @property
-    def completed(self) -> Sequence[RequestView]:
-        if self._completed is None:
-            self._completed = list(map(NotedRequest, self._view.completed))
+    def completed(self) -> Sequence[Completed]:
+        self._completed = self._view.completed
         return self._completed
 
     @property
@@ -169,7 +169,7 @@ class NotedFleet:
         if self._held is not None:
             data["held"] = [request.data() for request in self._held]
         if self._completed is not None:
-            data["completed"] = [request.data() for request in self._completed]
+            data["completed"] = list(map(completed_data, self._completed))
         if self._inventory is not None:
             data["inventory"] = inventory_data(self._inventory)
         if self._arrivals is not None:

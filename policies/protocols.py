@@ -11,20 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from policies.types import (
-    Demand,
-    Deployment,
-    Drafts,
-    DraftShape,
-    DraftView,
-    FleetView,
-    RequestView,
-    Routing,
-    Scale,
-    Selection,
-    StepPlan,
-    StepView,
-)
+from policies.decisions import Drafts, DraftShape, Routing, Scale, Selection, StepPlan
+from policies.placement import Demand, Deployment
+from policies.types import DraftView, FleetView, RequestView, StepView
 
 
 @runtime_checkable

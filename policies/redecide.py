@@ -13,11 +13,11 @@ from typing import Any
 
 from policies import registry
 from policies.decisionlog import plan_data, routing_data, scale_data, speculation_data
+from policies.decisions import Drafts, Tree
 from policies.fingerprint import Fingerprint
 from policies.intent import Intent
 from policies.latency import FingerprintLatency, LatencyModel
-from policies.types import Drafts, Tree
-from policies.views import NOT_HELD, Engine, Fleet, Request, arrivals_of, inventory_of
+from policies.views import NOT_HELD, Engine, Fleet, Request, arrivals_of, completed_of, inventory_of
 
 _KEPT = 10
 
@@ -129,7 +129,7 @@ def _fleet(entry: Mapping[str, Any], models: Mapping[int, LatencyModel]) -> Flee
     members = tuple(_engine(data, now_s, models) for data in entry["members"]) if "members" in entry else NOT_HELD
     rest: dict[str, Any] = {
         "held": tuple(map(Request.of, entry["held"])) if "held" in entry else NOT_HELD,
-        "completed": tuple(map(Request.of, entry["completed"])) if "completed" in entry else NOT_HELD,
+        "completed": tuple(map(completed_of, entry["completed"])) if "completed" in entry else NOT_HELD,
         "inventory": inventory_of(entry["inventory"]) if "inventory" in entry else NOT_HELD,
         "arrivals": arrivals_of(entry["arrivals"]) if "arrivals" in entry else NOT_HELD,
         "intents": {model: Intent(**said) for model, said in entry["intents"].items()} if "intents" in entry else NOT_HELD,

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
+from policies.decisions import Assign, Hold, Routing
 from policies.prefixes import PrefixIndex
 from policies.streams import Draws
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing
+from policies.types import EngineView, FleetView, RequestView
 
 # Added to a whole-number score, so many times a count of requests decides between equal scores and nothing else.
 _TIE_BREAK = 2.0**-20

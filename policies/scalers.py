@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from math import ceil
 
-from policies.types import Activate, Change, Drain, EngineState, EngineView, FleetView, Role, Scale
+from policies.decisions import Activate, Change, Drain, Scale
+from policies.types import EngineState, EngineView, FleetView, Role
 
 _Group = tuple[str, str, str | None]
 """Model, role and tier: engines that stand in for each other."""

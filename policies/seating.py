@@ -1,11 +1,44 @@
-"""Which GPUs are taken; both worlds keep count in the same way."""
+"""GPUs: which there are, and which are taken; both worlds keep count in the same way."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
-from policies.types import Inventory, Seat
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The GPUs that an engine has when it is up, and how its model is put on them.
+
+    ``memory_bytes``: that it takes on all of them. ``start_up_s``: from being activated to serving, as believed.
+    ``usd_per_gpu_hour``: price of one.
+    """
+
+    gpu: str = "h200"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    precision: str = "bf16"
+    kv_precision: str = "bf16"
+    memory_bytes: float = 0.0
+    start_up_s: float = 0.0
+    usd_per_gpu_hour: float = 0.0
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """GPUs by type: all there are, and those that no starting, active, draining or failed engine occupies.
+
+    ``seats``: of every engine, by its id; parked ones are candidates, which together may need more GPUs than there are.
+    """
+
+    total: Mapping[str, int] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
+    seats: Mapping[str, Seat] = field(default_factory=dict)
 
 
 class Seating:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policies.types import Drafts, DraftShape, DraftView, Selection
+from policies.decisions import Drafts, DraftShape, Selection
+from policies.types import DraftView
 
 _ALL = Selection(reason="all of every chain")
 

@@ -1,20 +1,20 @@
-"""The vocabulary shared by policies and worlds: what a policy may see (views) and what it may say (decisions).
+"""What a policy may see of a world: views. What it may say of them is in ``policies.decisions`` and ``policies.placement``.
 
 Views are read-only Protocols. The simulator's live objects and the adapters around vLLM's are such views themselves, so that
-nothing is copied on the hot path. Decisions are frozen data with a ``reason``; each world has one interpreter of them.
-All times are seconds on the world's clock, all sizes are tokens, and no view holds a fact about the future.
+nothing is copied on the hot path. All times are seconds on the world's clock, all sizes are tokens, and no view holds a fact about
+the future.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policies.intent import Intent
 from policies.latency import LatencyModel
+from policies.seating import Inventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,6 @@ class EngineState(StrEnum):
     DRAINING = "draining"
     PARKED = "parked"
     FAILED = "failed"
-
-
-# --- views ------------------------------------------------------------------------------------------------------------
 
 
 class RequestView(Protocol):
@@ -184,40 +181,6 @@ class DraftView(EngineView, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """The GPUs that an engine has when it is up, and how its model is put on them.
-
-    ``memory_bytes``: that it takes on all of them. ``start_up_s``: from being activated to serving, as believed.
-    ``usd_per_gpu_hour``: price of one.
-    """
-
-    gpu: str = "h200"
-    tensor_parallel: int = 1
-    pipeline_parallel: int = 1
-    precision: str = "bf16"
-    kv_precision: str = "bf16"
-    memory_bytes: float = 0.0
-    start_up_s: float = 0.0
-    usd_per_gpu_hour: float = 0.0
-
-    @property
-    def gpus(self) -> int:
-        return self.tensor_parallel * self.pipeline_parallel
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """GPUs by type: all there are, and those that no starting, active, draining or failed engine occupies.
-
-    ``seats``: of every engine, by its id; parked ones are candidates, which together may need more GPUs than there are.
-    """
-
-    total: Mapping[str, int] = field(default_factory=dict)
-    free: Mapping[str, int] = field(default_factory=dict)
-    seats: Mapping[str, Seat] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Arrivals:
     """The requests of one model and tier that have come since the run began: counters, of which two looks give a rate.
 
@@ -231,6 +194,26 @@ class Arrivals:
     requests: int
     prompt_tokens: int
     expected_output_tokens: float
+
+
+class Completed(NamedTuple):
+    """A request that has all its tokens: the past by now, so that its length is no secret any more.
+
+    A plain tuple of what is known for good: a world makes one for each request. ``expected_output_tokens``: what was believed of
+    ``output_tokens``.
+    """
+
+    id: int
+    model: str
+    tier: str
+    offline: bool
+    slo: SLO
+    arrival_s: float
+    first_token_s: float
+    completed_s: float
+    prompt_tokens: int
+    expected_output_tokens: float
+    output_tokens: int
 
 
 class FleetView(Protocol):
@@ -251,10 +234,9 @@ class FleetView(Protocol):
         """The requests that the router holds, in the order in which they came to be held."""
 
     @property
-    def completed(self) -> Sequence[RequestView]:
+    def completed(self) -> Sequence[Completed]:
         """The requests that have completed since this policy was last asked, in the order in which they did (of very many, the last
-        ``policies.completions.KEPT``). Their ``generated_tokens`` are the lengths that they have come to: the past by now. Their
-        KV is free: ``prefilled_tokens`` is 0.
+        ``policies.completions.KEPT``).
         """
 
     @property
@@ -274,199 +256,3 @@ class FleetView(Protocol):
     @property
     def intents(self) -> Mapping[str, Intent]:
         """What is wanted now of the deployment of each model that somebody has said it of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a placer is told to serve: one kind of request. Lengths are means, as believed; ``rate_per_s`` is ``None`` for a backlog
-    or a closed loop. ``intent``: for its model; ``None`` = nobody has said.
-    """
-
-    model: str
-    tier: str
-    slo: SLO
-    rate_per_s: float | None
-    prompt_tokens: float
-    output_tokens: float
-    offline: bool = False
-    intent: Intent | None = None
-
-
-# --- decisions --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """Send the request to ``engine`` (its id).
-
-    ``scores``: what the policy compared, parallel to ``FleetView.engines``; ``inf`` = not considered, empty = there was no choice.
-    ``reason`` says what was compared. A tuple in the view's order is what a router has at hand when it has decided; names are put
-    to it only where a decision is logged in full.
-    """
-
-    engine: str
-    reason: str
-    scores: tuple[float, ...] = ()
-
-    def named_scores(self, engines: Sequence[EngineView]) -> dict[str, float]:
-        """The considered engines' scores by id; ``engines`` are those of the view that was decided on."""
-        return {engine.id: score for engine, score in zip(engines, self.scores, strict=False) if score != math.inf}
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Keep the request in the router; it is offered again when a request finishes, an engine changes state, or the view is new.
-
-    ``queue``: of the requests held under one name, only the first is offered again, and the next one once that has left; so a
-    router whose queues are first come, first served is not asked about thousands of requests at every turn. "" = no queue.
-    """
-
-    reason: str
-    queue: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shed:
-    """Refuse the request for good. It counts as a miss in attainment over offered requests."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """How an engine fills its next step. Mechanism (running before waiting, chunked prefill, blocks, preemption) is the engine's.
-
-    ``token_budget``: tokens in the step at most. ``order``: request ids in the order in which they are offered the budget,
-    ``None`` = the engine's own (running by admission, then waiting by arrival). ``caps``: tokens at most per request id; 0 = sits
-    out and keeps its KV. ``preempt``: ids to preempt before the step. ``admit``: ids of the waiting requests that may be admitted,
-    looked at in this order as if no other one waited; ``None`` = all, in the queue's order, ``()`` = no one. Beside it ``order``
-    sorts the running requests alone. Requests whose KV another engine has sent are not for ``admit`` to keep out.
-    ``valid_steps``: for how many steps the plan stands while no request arrives, finishes or changes phase (1 = ask every step,
-    ``inf`` = steady).
-    """
-
-    token_budget: int
-    order: Sequence[int] | None = None
-    caps: Mapping[int, int] | None = None
-    preempt: Sequence[int] = ()
-    valid_steps: float = math.inf
-    reason: str = ""
-    admit: Sequence[int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DraftShape:
-    """How far the drafter looks ahead in the next step, for each decoding request.
-
-    ``tokens``: length of every chain, or layers of every tree; ``None`` = the engine's own ``num_speculative_tokens``, and what is
-    above that is cut. ``per_request``: other lengths by request id; 0 = the request is not drafted for. ``width``: draft
-    tokens in each layer of a tree, cut to what the engine can verify, which is chains on vLLM; 1 = chains.
-    """
-
-    tokens: int | None = None
-    per_request: Mapping[int, int] | None = None
-    reason: str = ""
-    width: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A request's candidate draft tokens. ``parents``: of each node, its parent's number, which is below its own, or −1 for the
-    request's last token. ``given``: the probability, as the drafter believes, that the node is accepted, given that its parent is.
-    """
-
-    parents: Sequence[int]
-    given: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Drafts:
-    """What the drafter proposes: ``chains[id][i]`` is the probability, as the drafter believes, that the i-th draft token of
-    request ``id`` is accepted, given that those before it are. ``trees``: by request id, in place of chains.
-    """
-
-    chains: Mapping[int, Sequence[float]]
-    trees: Mapping[int, Tree] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which draft tokens are verified: of each chain so many from its start on, of each tree its ``nodes``.
-
-    ``tokens``: by request id; whoever is not named is verified in full, ``None`` = all are. ``nodes``: the same for trees, by the
-    nodes' numbers, parents before children. The engine verifies fewer, from the start on, where the step's token budget or the
-    context window ends.
-    """
-
-    tokens: Mapping[int, int] | None = None
-    reason: str = ""
-    nodes: Mapping[int, Sequence[int]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """Bring a parked engine up for a ``tier``: it starts, and is active once its model is loaded; a draining one is so at once."""
-
-    engine: str
-    reason: str
-    tier: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Give a starting or active engine no more requests; it is parked when it has finished those that it has."""
-
-    engine: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Set a starting or active engine aside for another ``tier``, at once; the requests that it has stay. ``None`` = for none."""
-
-    engine: str
-    reason: str
-    tier: str | None
-
-
-Change = Activate | Drain | Move
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Changes to the fleet, carried out in order, and when the scaler wants to be asked again.
-
-    ``next_at_s``: a time after now, ``inf`` = not by time. ``on_hold``: also as soon as the router holds a request.
-    """
-
-    changes: Sequence[Change] = ()
-    next_at_s: float = math.inf
-    on_hold: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Instances:
-    """``count`` engines alike, each on ``tensor_parallel`` × ``pipeline_parallel`` GPUs. ``knobs``: under vLLM's names."""
-
-    model: str
-    gpu: str
-    count: int
-    tensor_parallel: int = 1
-    pipeline_parallel: int = 1
-    precision: str = "bf16"
-    kv_precision: str = "bf16"
-    role: Role = Role.BOTH
-    tier: str | None = None
-    knobs: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Which engines there are to be; together they fit the inventory."""
-
-    instances: Sequence[Instances]
-    reason: str
-
-
-Routing = Assign | Hold | Shed

@@ -14,7 +14,8 @@ from typing import Any, Never
 
 from policies.intent import Intent
 from policies.latency import LatencyModel
-from policies.types import SLO, Arrivals, EngineState, EngineView, Inventory, RequestView, Role, Seat
+from policies.seating import Inventory, Seat
+from policies.types import SLO, Arrivals, Completed, EngineState, EngineView, RequestView, Role
 
 
 class NotObserved(LookupError):
@@ -131,7 +132,7 @@ class Fleet:
     held: Sequence[Request] = ()
     members: Sequence[Engine] = ()
     inventory: Inventory = NO_GPUS
-    completed: Sequence[Request] = ()
+    completed: Sequence[Completed] = ()
     arrivals: Sequence[Arrivals] = ()
     intents: Mapping[str, Intent] = field(default_factory=dict)
 
@@ -251,6 +252,16 @@ def inventory_of(data: Mapping[str, Any]) -> Inventory:
     """The inventory that ``inventory_data`` wrote."""
     seats = {engine: Seat(**seat) for engine, seat in data.get("seats", {}).items()}
     return Inventory(data["total"], data["free"], seats)
+
+
+def completed_data(request: Completed) -> dict[str, Any]:
+    """A completed request as JSON-able data."""
+    return request._asdict() | {"slo": asdict(request.slo)}
+
+
+def completed_of(data: Mapping[str, Any]) -> Completed:
+    """The completed request that ``completed_data`` wrote."""
+    return Completed(**{**data, "slo": SLO(**data["slo"])})
 
 
 def arrivals_of(data: Sequence[Mapping[str, Any]]) -> Sequence[Arrivals]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from policies.decisions import Drafts
 from policies.drafting.acceptance import Acceptance
 from policies.protocols import Speculator
-from policies.types import Drafts, DraftView
+from policies.types import DraftView
 from replay.guard import Guard
 
 

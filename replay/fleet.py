@@ -9,15 +9,13 @@ that it was given count, and are computed again along with the prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from policies.arriving import Arriving
-from policies.completions import Completions
+from policies.decisions import Assign, Hold, Shed
 from policies.held import Held
-from policies.intent import Intent
+from policies.memory import FleetMemory
 from policies.protocols import Router, Scaler
-from policies.seating import Seating
-from policies.types import Arrivals, Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Seat, Shed
+from policies.seating import Inventory, Seat, Seating
+from policies.types import EngineState, EngineView, RequestView, Role
 from replay.clock import Clock, Turn
 from replay.engine import Engine
 from replay.journal import Journal
@@ -30,16 +28,7 @@ from traces.errors import InputError
 COMPLETED, SHED, UNFINISHED, FAILED = "completed", "shed", "unfinished", "failed"
 
 
-@dataclass(slots=True)
-class Losses:
-    """What the scenario's faults cost. ``retried`` and ``given_up`` count requests, the former once per attempt."""
-
-    failures: int = 0
-    retried: int = 0
-    given_up: int = 0
-
-
-class Fleet:
+class Fleet(FleetMemory):
     """Routes requests and listens to engines. It is the ``FleetView`` that its router and its scaler are shown, and the engines'
     ``Listener``.
 
@@ -60,15 +49,12 @@ class Fleet:
         observe_s: float = 0.0,
         retries: int = 0,
     ) -> None:
+        super().__init__()
         self._clock = clock
         self._router = router
         self._journal = journal
         self._observe_s = observe_s
         self._seating = Seating({f"e{index}": seat for index, seat in enumerate(seats)}, gpus)
-        self._arriving = Arriving()
-        self._intents: dict[str, Intent] = {}
-        self._news: Completions[Request] = Completions()
-        """For the router; the scaler's are apart."""
         self._retries = retries
         self._observer: Observer | None = None
         self._engines: dict[str, Engine] = {}
@@ -78,11 +64,7 @@ class Fleet:
         self._disaggregated = False
         self._phase: Role | None = None
         """While the router is asked: what the request needs an engine for, where prefill and decode are apart."""
-        self._scaling: Scaling | None = None
         self.lifecycle: Lifecycle
-        self.losses = Losses()
-        self.completed: Sequence[RequestView] = ()
-        """Of these the policy that is asked is told."""
         self.hand_overs = 0
         """Requests that a decode engine has taken over."""
         self.offered = 0
@@ -105,12 +87,6 @@ class Fleet:
     def set_scaler(self, scaler: Scaler) -> None:
         """Ask a scaler, at once and then as it wishes."""
         self._scaling = Scaling(self._clock, scaler, self, self.lifecycle, self._engines)
-
-    def set_intent(self, model: str, intent: Intent) -> None:
-        """Somebody wants this of the model's deployment from now on."""
-        self._intents[model] = intent
-        if self._scaling is not None:
-            self._scaling.again()
 
     # --- FleetView ----------------------------------------------------------------------------------------------------
 
@@ -141,14 +117,6 @@ class Fleet:
     def inventory(self) -> Inventory:
         return self._seating.inventory({engine.id for engine in self._engines.values() if engine.state is EngineState.PARKED})
 
-    @property
-    def arrivals(self) -> Sequence[Arrivals]:
-        return self._arriving.counts
-
-    @property
-    def intents(self) -> Mapping[str, Intent]:
-        return self._intents
-
     def _seen(self, engine: Engine) -> EngineView:
         observed = self._observer is not None and engine.state is EngineState.ACTIVE
         return self._observer.view(engine) if self._observer is not None and observed else engine.view
@@ -165,14 +133,13 @@ class Fleet:
     def _route(self, request: Request) -> None:
         if (hold := self._carry_out(request)) is not None:
             self._held.add(request, hold)
-            if self._scaling is not None:
-                self._scaling.held()
+            self._is_held()
 
     def _carry_out(self, request: Request) -> Hold | None:
         """Ask the router and do as it says. The decision, if it is to hold the request."""
         if self._disaggregated:
             self._phase = Role.PREFILL if request.kv_engine is None else Role.DECODE
-        self.completed = self._news.told()
+        self.ask_router()
         self._clock.hold()
         try:
             decision = self._router.route(request, self)
@@ -220,8 +187,8 @@ class Fleet:
     def _offer(self) -> None:
         self._offering = False
         self._held.offer(self._carry_out)
-        if self._held.count and self._scaling is not None:
-            self._scaling.held()
+        if self._held.count:
+            self._is_held()
 
     # --- Listener -----------------------------------------------------------------------------------------------------
 
@@ -229,9 +196,7 @@ class Fleet:
         request.emitted(tokens, at_s)
 
     def on_finished(self, request: Request, at_s: float) -> None:
-        self._news.add(request)
-        if self._scaling is not None:
-            self._scaling.news.add(request)
+        self._has_completed(request, at_s)
         self._end(request, COMPLETED)
         self._left(request)
 

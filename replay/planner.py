@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from policies.decisions import StepPlan
 from policies.protocols import Batcher
-from policies.types import StepPlan, StepView
+from policies.types import StepView
 from replay.guard import Guard
 
 

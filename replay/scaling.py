@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from policies.asking import Asking
-from policies.completions import Completions
+from policies.decisions import Scale
 from policies.lawful import scale_fault
 from policies.protocols import Scaler
-from policies.types import Scale
 from replay.clock import Clock, Turn
 from replay.engine import Engine
 from replay.lifecycle import Lifecycle
-from replay.request import Request
 from traces.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,10 +22,8 @@ class Scaling(Asking[Engine]):
     """Asks a scaler as ``Asking`` says; while it decides, time stands still for it."""
 
     def __init__(self, clock: Clock, scaler: Scaler, fleet: Fleet, lifecycle: Lifecycle, engines: Mapping[str, Engine]) -> None:
-        self.news: Completions[Request] = Completions()
-
         def decide() -> Scale:
-            fleet.completed = self.news.told()
+            fleet.ask_scaler()
             clock.hold()
             try:
                 scale = scaler.scale(fleet)

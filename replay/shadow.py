@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from policies import registry
+from policies.decisions import Assign, Routing
 from policies.protocols import Router
-from policies.types import Assign, Routing
 from policies.views import NOT_HELD
 from replay import attached
 from replay.client import Client

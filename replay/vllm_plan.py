@@ -15,7 +15,7 @@ from typing import Any
 from vllm.v1.core.sched.request_queue import SchedulingPolicy
 from vllm.v1.request import RequestStatus
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from replay.vllm_queue import Line, Shown
 from replay.vllm_views import live
 

@@ -17,11 +17,12 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import RequestStatus
 
 from policies import registry
+from policies.decisions import StepPlan
 from policies.drafting.acceptance import Acceptance
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, StepShape
 from policies.protocols import Batcher, Speculator
-from policies.types import Role, StepPlan
+from policies.types import Role
 from policies.views import NOT_HELD
 from replay.clock import Clock, WallClock
 from replay.drafting import Chooser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.limits import EngineLimits
 from sim.request import Request
 

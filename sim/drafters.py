@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from policies.decisions import Drafts, Tree
 from policies.drafting.acceptance import Acceptance
 from policies.drafting.world import DraftWorld
-from policies.types import Drafts, Tree
 from sim.request import Request
 
 

@@ -7,12 +7,12 @@ plan's validity, or a stimulus from outside. When its steps end is told by ``sim
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from policies.decisions import StepPlan
 from policies.latency import LatencyModel, StepShape
 from policies.protocols import Batcher
-from policies.types import EngineState, Role, StepPlan
-from sim.handover import DecodeScheduler, PrefillScheduler
+from policies.types import EngineState
 from sim.journal import Journal
 from sim.kernel import STEP_END, STEP_START, Bell, Kernel
 from sim.leap import LeapClock
@@ -22,6 +22,9 @@ from sim.scheduler import Scheduler
 from sim.site import HERE, Site
 from sim.steptime import StepTime
 
+if TYPE_CHECKING:
+    from sim.roles import PrefillEngine
+
 IDLE_POLL_S = 1e-3
 """vLLM's engine loop sleeps this long when a plan leaves every request out."""
 
@@ -30,7 +33,7 @@ class Listener(Protocol):
     """Who is told what an engine has done."""
 
     def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None: ...
-    def on_prefilled(self, engine: Engine, requests: Sequence[Request]) -> None: ...
+    def on_prefilled(self, engine: PrefillEngine, requests: Sequence[Request]) -> None: ...
 
 
 class Engine:
@@ -38,7 +41,6 @@ class Engine:
 
     __slots__ = (
         "_aborting",
-        "_apart",
         "_batch",
         "_batch_start_s",
         "_bell",
@@ -93,7 +95,6 @@ class Engine:
         self.model = model
         self.site = site
         self.role = site.role
-        self._apart = site.role is not Role.BOTH
         self.tier = site.tier
         self.state = EngineState.ACTIVE
         self.scheduler = scheduler
@@ -191,11 +192,7 @@ class Engine:
             scheduler.changes.told()
             self._plan_expires = step + plan.valid_steps
         busy = scheduler.schedule(plan)
-        self.running_count = len(scheduler.running)  # as `_count` does; the call would be felt here
-        self.waiting_count = len(scheduler.waiting)
-        self.pending_prefill_tokens = scheduler.pending_prefill_tokens
-        if self._apart:
-            self._count()
+        self._count()
         if not busy:
             if (scheduler.waiting or scheduler.running) and not self.leased:  # the end of a lease wakes it
                 self._plan_expires = 0.0
@@ -251,11 +248,7 @@ class Engine:
         steps = self._steps
         self._steps = 0
         scheduler.advance(steps)
-        self.running_count = len(scheduler.running)  # likewise
-        self.waiting_count = len(scheduler.waiting)
-        self.pending_prefill_tokens = scheduler.pending_prefill_tokens
-        if self._apart:
-            self._count()
+        self._count()
         self.journal.steps(self.index, steps, self._batch_start_s, now, self._batch, scheduler.kv.used)
         if self._aborting:
             self._drop()
@@ -268,15 +261,11 @@ class Engine:
                 for request in scheduler.finished:
                     self.journal.completed(request, self.index, now, last)
                 self._listener.on_finished(self, scheduler.finished)
-        if self._apart:
-            self._hand_over()
 
     def _count(self) -> None:
         scheduler = self.scheduler
         self.running_count = len(scheduler.running)
         self.waiting_count = len(scheduler.waiting)
-        if self._apart:
-            self.waiting_count += len(scheduler.remote)
         self.pending_prefill_tokens = scheduler.pending_prefill_tokens
 
     def _note_broken_runs(self) -> None:
@@ -313,47 +302,10 @@ class Engine:
             self.journal.steps(self.index, done, self._batch_start_s, end, self._batch, scheduler.kv.used)
         self._steps = 0
 
-    # --- prefill and decode apart -------------------------------------------------------------------------------------
-
-    def _hand_over(self) -> None:
-        """The requests whose prefill is done leave; their KV stays."""
-        scheduler = self.scheduler
-        if isinstance(scheduler, PrefillScheduler) and scheduler.prefilled:
-            self._plan_expires = 0.0
-            self._note_broken_runs()
-            self._listener.on_prefilled(self, scheduler.prefilled)
-
     @property
     def leased(self) -> Sequence[Request]:
         """Requests that have left, and whose KV is still here."""
-        return tuple(self.scheduler.leases) if isinstance(self.scheduler, PrefillScheduler) else ()
-
-    def end_lease(self, request: Request) -> None:
-        """The KV that ``request`` left here is not needed any more."""
-        assert isinstance(self.scheduler, PrefillScheduler)
-        self.scheduler.end_lease(request)
-        if self.scheduler.waiting:
-            self.wake()
-
-    def expect(self, request: Request) -> None:
-        """Take a request that is to decode here, and whose KV is on another engine."""
-        assert isinstance(self.scheduler, DecodeScheduler)
-        self.scheduler.expect(request)
-        self.waiting_count += 1
-        self.wake()
-
-    def receive(self, request: Request) -> None:
-        """The KV of an expected request is here."""
-        assert isinstance(self.scheduler, DecodeScheduler)
-        self.scheduler.arrived(request)
-        self.wake()
-
-    def forget(self, request: Request) -> None:
-        """Drop an expected request."""
-        assert isinstance(self.scheduler, DecodeScheduler)
-        self.scheduler.forget(request)
-        self.waiting_count -= 1
-        self.wake()
+        return ()
 
     @property
     def empty(self) -> bool:

@@ -9,14 +9,13 @@ count, and are computed again along with the prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from policies.arriving import Arriving
-from policies.completions import Completions
+from policies.decisions import Assign, Hold, Shed
 from policies.held import Held
-from policies.intent import Intent
+from policies.memory import FleetMemory
 from policies.protocols import Router, Scaler
-from policies.types import Arrivals, Assign, EngineState, EngineView, Hold, Inventory, RequestView, Role, Shed
+from policies.seating import Inventory
+from policies.types import EngineState, EngineView, RequestView, Role
 from sim.engine import Engine
 from sim.handover import DecodeScheduler
 from sim.journal import Journal
@@ -25,22 +24,14 @@ from sim.lifecycle import Lifecycle
 from sim.links import Links
 from sim.observation import Observer
 from sim.request import Request
+from sim.roles import DecodeEngine, PrefillEngine
 from sim.scaling import Scaling
 from traces.errors import InputError
 
 _ACTIVE = EngineState.ACTIVE
 
 
-@dataclass(slots=True)
-class Losses:
-    """What failures of engines cost. ``retried`` and ``given_up`` count requests, the former once per attempt."""
-
-    failures: int = 0
-    retried: int = 0
-    given_up: int = 0
-
-
-class Fleet:
+class Fleet(FleetMemory):
     """Routes requests and listens to engines. It is itself the ``FleetView`` that its router and its scaler are shown.
 
     ``observe_s``: refresh interval of what the router sees of the engines; 0 = always the present state. ``retries``: how often a
@@ -57,6 +48,7 @@ class Fleet:
         retries: int = 3,
         link_latency_s: float = 0.0,
     ) -> None:
+        super().__init__()
         self._kernel = kernel
         self._router = router
         self._journal = journal
@@ -71,17 +63,10 @@ class Fleet:
         self._active: Sequence[EngineView] = ()
         self._for_prefill: Sequence[EngineView] = ()
         self._for_decode: Sequence[EngineView] = ()
-        self._scaling: Scaling | None = None
-        self._arriving = Arriving()
-        self._intents: dict[str, Intent] = {}
-        self._news: Completions[Request] = Completions()
-        """For the router; the scaler's are apart."""
         self.lifecycle: Lifecycle
         self.links = Links(kernel, link_latency_s)
-        self.losses = Losses()
         self.engines: Sequence[EngineView] = ()
         """The active engines; while the router is asked, those that can serve the request's next phase."""
-        self.completed: Sequence[RequestView] = ()
         self.done = 0
         """Requests that have completed, were shed, or were given up."""
         self.on_done: Callable[[Request], None] | None = None
@@ -104,12 +89,6 @@ class Fleet:
         """Ask a scaler, at once and then as it wishes."""
         self._scaling = Scaling(self._kernel, scaler, self, self.lifecycle, self._by_id)
 
-    def set_intent(self, model: str, intent: Intent) -> None:
-        """Somebody wants this of the model's deployment from now on."""
-        self._intents[model] = intent
-        if self._scaling is not None:
-            self._scaling.again()
-
     # --- FleetView ----------------------------------------------------------------------------------------------------
 
     @property
@@ -131,14 +110,6 @@ class Fleet:
     @property
     def inventory(self) -> Inventory:
         return self.lifecycle.inventory()
-
-    @property
-    def arrivals(self) -> Sequence[Arrivals]:
-        return self._arriving.counts
-
-    @property
-    def intents(self) -> Mapping[str, Intent]:
-        return self._intents
 
     def _view(self, engine: Engine) -> EngineView:
         observed = self._observer is not None and engine.state is EngineState.ACTIVE
@@ -171,12 +142,11 @@ class Fleet:
         hold = self._carry_out(request)
         if hold is not None:
             self._held.add(request, hold)
-            if self._scaling is not None:
-                self._scaling.held()
+            self._is_held()
 
     def _carry_out(self, request: Request) -> Hold | None:
         """Ask the router and do as it says. The decision, if it is to hold the request."""
-        self.completed = self._news.told()
+        self.ask_router()
         if self._disaggregated:
             self.engines = self._for_prefill if request.source is None else self._for_decode
             decision = self._router.route(request, self)
@@ -199,6 +169,7 @@ class Fleet:
             if request.source is None:
                 engine.enqueue(request)
             else:
+                assert isinstance(engine, DecodeEngine)
                 request.pulled_by = engine
                 engine.expect(request)
             if self._observer is not None:
@@ -223,24 +194,21 @@ class Fleet:
     def _offer(self, _: Bell) -> None:
         self._offering = False
         self._held.offer(self._carry_out)
-        if self._held.count and self._scaling is not None:
-            self._scaling.held()
+        if self._held.count:
+            self._is_held()
 
     # --- what engines report ------------------------------------------------------------------------------------------
 
     def on_finished(self, engine: Engine, requests: Sequence[Request]) -> None:
         """An engine completed requests: who is held gets another offer."""
         for request in requests:
-            request.completed()
-            self._news.add(request)
-            if self._scaling is not None:
-                self._scaling.news.add(request)
+            self._has_completed(request, self._kernel._now)
             self._finish(request)
         if engine.state is not _ACTIVE:
             self.lifecycle.left(engine)
         self._offer_held()
 
-    def on_prefilled(self, engine: Engine, requests: Sequence[Request]) -> None:
+    def on_prefilled(self, engine: PrefillEngine, requests: Sequence[Request]) -> None:
         """A prefill engine has given requests their next token: the router is asked where they decode, as for arrivals."""
         for request in requests:
             request.source = engine

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.limits import EngineLimits
 from sim.prefixcache import ContentTrie
 from sim.request import Request

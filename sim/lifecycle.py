@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from policies.seating import Seating
-from policies.types import EngineState, Inventory
+from policies.seating import Inventory, Seating
+from policies.types import EngineState
 from sim.engine import Engine
 from sim.kernel import FLEET, Kernel
 

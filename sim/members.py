@@ -11,17 +11,16 @@ from policies.drafting.world import DraftWorld
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
 from policies.protocols import Batcher, Speculator
-from policies.types import EngineState, Role
+from policies.types import EngineState
 from sim.drafters import Drafter, KnownDrafter, RatedDrafter
 from sim.engine import Engine, Listener
-from sim.handover import DecodeScheduler, PrefillScheduler
 from sim.journal import Journal
 from sim.kernel import Kernel
 from sim.limits import VERSIONS, EngineLimits, Speculative
 from sim.noise import StepNoise
 from sim.pipeline import PipelinedEngine
 from sim.prefixcache import ContentTrie
-from sim.scheduler import Scheduler
+from sim.roles import KINDS
 from sim.site import Site
 from sim.speculation import Speculation
 from sim.steptime import StepTime
@@ -31,12 +30,6 @@ from traces.scenario import Scenario
 from traces.scenario.pools import EnginePool
 from traces.scenario.speculative import Speculative as Drafting
 from traces.workload import Workload
-
-_SCHEDULERS: dict[Role, type[Scheduler]] = {
-    Role.BOTH: Scheduler,
-    Role.PREFILL: PrefillScheduler,
-    Role.DECODE: DecodeScheduler,
-}
 
 
 def build_engines(
@@ -88,7 +81,8 @@ def build_engines(
                     kernel, index, scheduler=stepwise, layers=[*map(len, layers)], speculation=speculation, **common
                 )
             else:
-                engine = Engine(kernel, index, scheduler=_SCHEDULERS[pool.role](limits, trie=trie), **common)
+                kind, scheduler = KINDS[pool.role]
+                engine = kind(kernel, index, scheduler=scheduler(limits, trie=trie), **common)
             if pool.parked(index):
                 engine.state = EngineState.PARKED
             engines.append(engine)

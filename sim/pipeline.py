@@ -17,8 +17,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from policies.decisions import StepPlan
 from policies.latency import StepShape
-from policies.types import StepPlan
 from sim.batch import Batch
 from sim.engine import IDLE_POLL_S, Engine
 from sim.kernel import STEP_END, STEP_START, Bell

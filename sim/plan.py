@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from policies.iserve.candidate import Candidate
-from policies.types import Demand
+from policies.placement import Demand
 from sim.backends import run_all
 from sim.planning.contest import Contender, contest, told_apart
 from sim.planning.demand import demand_of as demand_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from policies.changes import Changes
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.kvcache import KVCache
 from sim.limits import EngineLimits
 from sim.prefixcache import ContentTrie, PrefixCache

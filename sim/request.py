@@ -10,8 +10,8 @@ from traces.workload import RequestClass
 
 if TYPE_CHECKING:
     from sim.batch import Flight
-    from sim.engine import Engine
     from sim.prefixcache import Holding
+    from sim.roles import DecodeEngine, PrefillEngine
     from sim.scheduler import Scheduler
 
 
@@ -97,17 +97,13 @@ class Request:
         """The step that emitted the first token of the present unbroken run of tokens."""
         self.attempts = 0
         """Times that it was lost with an engine that failed."""
-        self.source: Engine | None = None
+        self.source: PrefillEngine | None = None
         """The prefill engine that holds its KV; ``pulled_by``: the decode engine that has been told to take it."""
-        self.pulled_by: Engine | None = None
+        self.pulled_by: DecodeEngine | None = None
 
     def restart(self) -> None:
         """Nothing of the request is computed any more; what it was given will be computed again along with the prompt."""
         self.goal = self.prompt_tokens + self._generated
-        self._computed = self.blocks = self.under_way = 0
-
-    def completed(self) -> None:
-        """It has all its tokens, and its KV is free."""
         self._computed = self.blocks = self.under_way = 0
 
     @property

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heappop
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.limits import EngineLimits
 from sim.prefixcache import ContentTrie
 from sim.request import Request

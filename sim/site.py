@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.types import Role, Seat
+from policies.seating import Seat
+from policies.types import Role
 
 ONE_GPU = Seat()
 

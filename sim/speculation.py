@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from policies.decisions import Drafts, DraftShape, Selection, Tree
 from policies.protocols import Speculator
-from policies.types import Drafts, DraftShape, DraftView, Selection, Tree
+from policies.types import DraftView
 from sim.drafters import Drafter
 from sim.request import Request
 from traces.errors import InputError

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.batch import Batch, Flight, Room
 from sim.limits import UNLIMITED, EngineLimits
 from sim.prefixcache import ContentTrie

@@ -14,7 +14,7 @@ from policies.iserve.configuration import Configuration, space
 from policies.iserve.continuous import Build, estimate
 from policies.iserve.steady import Engine, EngineLimits
 from policies.latency import FingerprintLatency
-from policies.types import Demand
+from policies.placement import Demand
 from traces.errors import InputError
 from traces.fingerprints import load_fingerprint
 from traces.hardware import GPUS, ModelShape, gpu, model

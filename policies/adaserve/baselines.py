@@ -7,7 +7,8 @@ import numpy as np
 from policies.adaserve.acceptance import ObservedAcceptance, expected_tokens
 from policies.adaserve.decoding import StepTime, decoding, progress
 from policies.adaserve.tree import Forest
-from policies.types import Drafts, DraftShape, DraftView, Selection
+from policies.decisions import Drafts, DraftShape, Selection
+from policies.types import DraftView
 
 _ALL = Selection(reason="all of every chain")
 

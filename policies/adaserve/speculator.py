@@ -13,7 +13,8 @@ from policies.adaserve.prompts import after_prompts, most_in_time
 from policies.adaserve.selection import Rules, Spend, everything, needed_tokens, select
 from policies.adaserve.shape import Limits, knee
 from policies.adaserve.tree import Floats, Forest
-from policies.types import Drafts, DraftShape, DraftView, RequestView, Selection, Tree
+from policies.decisions import Drafts, DraftShape, Selection, Tree
+from policies.types import DraftView, RequestView
 
 
 class AdaServe:

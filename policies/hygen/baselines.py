@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from math import inf
 
+from policies.decisions import StepPlan
 from policies.hygen.batcher import HyGen
 from policies.hygen.predictor import FEATURES
 from policies.hygen.step import Step
-from policies.types import StepPlan, StepView
+from policies.types import StepView
 
 _NOTHING = (0.0,) * len(FEATURES)
 

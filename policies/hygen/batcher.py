@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from math import inf
 from typing import Literal, get_args
 
+from policies.decisions import StepPlan
 from policies.hygen.drafts import DraftWatch
 from policies.hygen.lines import Lines
 from policies.hygen.predictor import FEATURES, Predictor
 from policies.hygen.step import UNBOUNDED, Step
 from policies.hygen.watch import Failsafe, Governor, Stopwatch
-from policies.types import RequestView, StepPlan, StepView
+from policies.types import RequestView, StepView
 
 Stage = Literal["observe", "shadow", "share", "full"]
 

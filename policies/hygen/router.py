@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+from policies.decisions import Assign, Hold, Routing
 from policies.hygen.lines import tokens_known
 from policies.polyserve.admission import Projection
 from policies.polyserve.router import PolyServe
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing
+from policies.types import EngineView, FleetView, RequestView
 
 
 class PolyServeHyGen:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from policies.decisions import StepPlan
 from policies.hygen.filling import Filling
 from policies.hygen.lines import Lines, tokens_known
 from policies.hygen.predictor import Predictor
-from policies.types import RequestView, StepPlan, StepView
+from policies.types import RequestView, StepView
 
 UNBOUNDED = 1 << 30
 _LONGEST_PLAN = 64

@@ -11,7 +11,8 @@ from policies.iserve.candidate import Candidate, Estimate, Footprint
 from policies.iserve.configuration import Configuration
 from policies.iserve.steady import Engine, EngineLimits, Steady
 from policies.latency import LatencyModel, StepShape
-from policies.types import SLO, Demand
+from policies.placement import Demand
+from policies.types import SLO
 
 ERROR: Mapping[Provenance, float] = {"measured": 0.10, "assembled": 0.35, "end-to-end": 0.25, "analytic": 0.75}
 """Half-width of the 95 % interval of a predicted time, as a factor − 1, by where the fingerprint is from (docs/validation.md)."""

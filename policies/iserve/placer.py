@@ -17,7 +17,9 @@ from policies.iserve.configuration import Configuration
 from policies.iserve.continuous import Build, estimate
 from policies.iserve.intents import Impossible, keeps, ranked, score_of
 from policies.iserve.steady import EngineLimits
-from policies.types import SLO, Demand, Deployment, EngineState, EngineView, FleetView, Instances, Role, Seat
+from policies.placement import Demand, Deployment, Instances
+from policies.seating import Seat
+from policies.types import SLO, EngineState, EngineView, FleetView, Role
 
 ONE_GPU = Footprint(layer_bytes=0.0, fixed_bytes=1.0)
 """Room is counted in GPUs."""

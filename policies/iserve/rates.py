@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from policies.types import Arrivals, Demand, FleetView
+from policies.placement import Demand
+from policies.types import Arrivals, FleetView
 
 
 class Rates:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from policies.decisions import Activate, Change, Drain, Scale
 from policies.iserve.configuration import Configuration
 from policies.iserve.moves import Act, Hysteresis, NoRoom, Serving, change
 from policies.iserve.moves import Change as Moves
 from policies.iserve.placement import Device, Placed
 from policies.iserve.placer import Offer, Placer, configuration_of
 from policies.iserve.rates import Rates
-from policies.types import Activate, Change, Demand, Deployment, Drain, EngineState, EngineView, FleetView, Role, Scale
+from policies.placement import Demand, Deployment
+from policies.types import EngineState, EngineView, FleetView, Role
 
 _ORDER = {EngineState.ACTIVE: 0, EngineState.STARTING: 1, EngineState.DRAINING: 2, EngineState.PARKED: 3}
 """Engines of one configuration that are kept or brought up go by this."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
+from policies.decisions import Assign, Hold, Routing
 from policies.latency import StepShape
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Role, Routing
+from policies.types import EngineView, FleetView, RequestView, Role
 
 
 class Minimal:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf
 
+from policies.decisions import StepPlan
 from policies.polyserve.chunks import PREFILL_TOKENS, largest_chunk
 from policies.polyserve.tiers import tier_budget_s
-from policies.types import RequestView, Role, StepPlan, StepView
+from policies.types import RequestView, Role, StepView
 
 
 class PolyServe:

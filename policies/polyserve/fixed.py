@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from math import floor
 
+from policies.decisions import Change, Move, Scale
 from policies.latency import LatencyModel
 from policies.polyserve.lengths import OutputLengths
 from policies.polyserve.optimal import EngineRoom, Lengths, costs_s
 from policies.polyserve.tiers import BEST_EFFORT, budget_s, tier_of
-from policies.types import Change, EngineState, EngineView, FleetView, Move, RequestView, Role, Scale
+from policies.types import Completed, EngineState, EngineView, FleetView, RequestView, Role
 
 _UP = (EngineState.ACTIVE, EngineState.STARTING)
 
@@ -24,7 +26,7 @@ class _Seen:
     prompt: float = 0.0
     output: float = 0.0
 
-    def add(self, request: RequestView, expected: float) -> None:
+    def add(self, request: RequestView | Completed, expected: float) -> None:
         self.requests += 1
         self.prompt += request.prompt_tokens
         self.output += expected
@@ -84,7 +86,7 @@ class Fixed:
             changes += self._rescue(engines, fleet)
         return Scale(tuple(changes), next_at_s=now + self.sample_s, on_hold=True, reason="demand by tier")
 
-    def _look(self, requests: chain[RequestView]) -> None:
+    def _look(self, requests: Iterable[RequestView | Completed]) -> None:
         for request in requests:
             if request.arrival_s > self._last_s:
                 self._seen.setdefault((request.model, tier_of(request.slo)), _Seen()).add(request, self._lengths.expected(request))

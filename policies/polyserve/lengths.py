@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from policies.types import RequestView
+from policies.types import Completed, RequestView
 
 PRIOR_WEIGHT = 100
 """Completed requests that the prior counts for. The first to complete are short ones, which must not tell alone."""
@@ -25,15 +25,15 @@ class OutputLengths:
         self._means: dict[tuple[str, float | None], tuple[int, float]] = {}
         """By model and TPOT in seconds: requests that the mean rests on, and the mean."""
 
-    def learn(self, completed: Iterable[RequestView]) -> None:
+    def learn(self, completed: Iterable[Completed]) -> None:
         """Requests have come to their lengths."""
         for request in completed:
             tier = request.model, request.slo.tpot_s
             count, mean = self._means.get(tier) or (PRIOR_WEIGHT, request.expected_output_tokens)
             count = min(count + 1, MEMORY)
-            self._means[tier] = count, mean + (request.generated_tokens - mean) / count
+            self._means[tier] = count, mean + (request.output_tokens - mean) / count
 
-    def expected(self, request: RequestView) -> float:
+    def expected(self, request: RequestView | Completed) -> float:
         """Tokens that the request is expected to generate in all."""
         known = self._means.get((request.model, request.slo.tpot_s))
         return request.expected_output_tokens if known is None else known[1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
+from policies.decisions import StepPlan
 from policies.latency import StepShape
-from policies.types import RequestView, StepPlan, StepView
+from policies.types import RequestView, StepView
 
 GRID = (128, *range(256, 2049, 256), 2552)
 """Tokens of a step that are tried (the released code's; its maximum follows from its model's memory)."""

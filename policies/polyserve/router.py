@@ -6,11 +6,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf
 
+from policies.decisions import Assign, Hold, Routing
 from policies.polyserve.admission import Admission, Projection
 from policies.polyserve.gradient import Gradients, load
 from policies.polyserve.lengths import OutputLengths
 from policies.polyserve.tiers import budget_s, tier_of
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Role, Routing
+from policies.types import EngineView, FleetView, RequestView, Role
 
 
 class PolyServe:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from policies.decisions import Activate, Change, Drain, Move, Scale
 from policies.polyserve.tiers import budget_s, tier_of
-from policies.types import Activate, Change, Drain, EngineState, EngineView, FleetView, Move, Role, Scale
+from policies.types import EngineState, EngineView, FleetView, Role
 
 _UP = (EngineState.ACTIVE, EngineState.STARTING)
 

@@ -160,11 +160,13 @@ class ScootSampler(BaseSampler):
             pairs = [model.predict(points) for model in models]
             return np.column_stack([mean for mean, _ in pairs]), np.column_stack([deviation for _, deviation in pairs])
 
+        # The lowest observation is also the luckiest; what is to be improved on is what the model makes of it.
+        best = float(predicted(history.good[[int(np.argmin(observed[:, 0]))]])[0][0, 0])
+
         def costs(points: Floats) -> Floats:
             mean, deviation = predicted(points)
             bound = lower_confidence_bound(mean, deviation, kappa=kappa)
             if len(models) == 1:
-                best = float(observed.min())
                 scores = np.column_stack(
                     [
                         bound[:, 0],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from policies.types import SLO, Demand
+from policies.placement import Demand
+from policies.types import SLO
 from traces.build import build_workload
 from traces.errors import InputError
 from traces.scenario import Scenario

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from policies.iserve.candidate import Candidate
-from policies.types import Demand
+from policies.placement import Demand
 from traces.candidates import PRECISIONS
 from traces.intervals import Estimate
 

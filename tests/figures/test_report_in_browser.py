@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import html as html_module
-import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +11,11 @@ import pytest
 
 from figures.report import write_report
 from figures.style import DARK, LIGHT
+from tests.figures.browser import CHROMIUM, chromium, probed
 from tests.figures.synthetic import synthetic_record
 from tests.figures.test_console import with_tiers
 from tests.figures.test_report import SECTIONS
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: the report is not looked at in a browser")
 
 _PROBE = """
@@ -46,24 +41,6 @@ addEventListener("load", () => {
 """
 
 
-def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM is not None
-    profile = folder / f"profile-{os.urandom(4).hex()}"
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        *quiet,
-        "--hide-scrollbars",
-        "--allow-file-access-from-files",
-    ]
-    return subprocess.run(
-        [*command, f"--user-data-dir={profile}", *arguments], capture_output=True, text=True, timeout=120, check=True
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report in both themes, each with a probe that frames it at a width and tells what it measures there."""
@@ -76,14 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(folder: Path, theme: str, width: int) -> dict[str, Any]:
-    probe = folder / f"probe-{theme}-{width}.html"
-    frame = f'<iframe src="{theme}.html" style="border:0;width:{width}px;height:900px"></iframe>'
-    probe.write_text(f"<!doctype html><meta charset=utf-8><body>{_PROBE}{frame}</body>", encoding="utf-8")
-    run = chromium(folder, "--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", probe.as_uri())
-    assert "CONSOLE" not in run.stderr, run.stderr
-    found = re.search(r'data-found="([^"]*)"', run.stdout)
-    assert found is not None, run.stdout[-2000:]
-    return json.loads(html_module.unescape(found.group(1)))
+    return probed(folder, theme, _PROBE, width=width, budget_ms=2000)
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 400), ("dark", 1280), ("light", 320), ("crowded", 400)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policies.types import Activate, Change, Drain, EngineState, FleetView, Move, Scale
+from policies.decisions import Activate, Change, Drain, Move, Scale
+from policies.types import EngineState, FleetView
 
 
 class ByTheClock:

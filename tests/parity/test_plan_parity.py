@@ -15,7 +15,8 @@ import pytest
 from vllm.utils.hashing import sha256
 from vllm.v1.core.kv_cache_utils import init_none_hash
 
-from policies.types import StepPlan, StepView
+from policies.decisions import StepPlan
+from policies.types import StepView
 from sim.batch import Batch
 from sim.prefixcache import ContentTrie
 from sim.request import Request

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 from policies.views import Engine
 from replay.report import FileReport
 from replay.wire import Settings, read_log, seen_of, state_message, step_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.prefixcache import ContentTrie
 from sim.request import Request
 from sim.scheduler import Scheduler

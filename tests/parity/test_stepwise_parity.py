@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.batch import Batch
 from sim.prefixcache import ContentTrie
 from sim.request import Request

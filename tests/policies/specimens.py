@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing, StepPlan
+from policies.decisions import Assign, Hold, Routing, StepPlan
+from policies.types import EngineView, FleetView, RequestView
 
 
 class Modest:

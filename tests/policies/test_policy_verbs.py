@@ -39,7 +39,7 @@ def test_a_broken_policy_is_told_what_it_did_why_it_matters_and_what_to_do() -> 
     result = call("policies", "check", "tests.policies.broken.clock_monotonic:Policy")
     assert result.exit_code == 1
     assert "✗ clock" in result.stdout
-    assert "clock_monotonic.py:19 calls time.monotonic()" in result.stdout
+    assert "clock_monotonic.py:20 calls time.monotonic()" in result.stdout
     assert "why  Simulated time is not the machine's" in result.stdout
     assert "instead  Read `fleet.now_s`" in result.stdout
     assert "not tried  until clock is mended: future," in result.stdout
@@ -57,7 +57,7 @@ def test_json_holds_the_same() -> None:
 
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path) -> None:
     (tmp_path / "lone_router.py").write_text(
-        '"""One file."""\n\nfrom lone_reason import REASON\nfrom policies.types import Hold\n\n\n'
+        '"""One file."""\n\nfrom lone_reason import REASON\nfrom policies.decisions import Hold\n\n\n'
         'class Never:\n    """Holds every request."""\n\n    def route(self, request, fleet):\n        return Hold(REASON)\n'
     )
     (tmp_path / "lone_reason.py").write_text("import time\n\nREASON = f'closed at {time.time()}'\n")
@@ -134,7 +134,7 @@ decisions: full
 def test_a_policy_that_is_being_written_runs_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scratch_router.py").write_text(
         """
-from policies.types import Assign
+from policies.decisions import Assign
 
 class First:
     def route(self, request, fleet):

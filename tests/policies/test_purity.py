@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import registry
+from policies.decisions import Assign, Hold, Shed, StepPlan
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
-from policies.types import Assign, Hold, Shed, StepPlan
 from policies.views import Engine, Fleet, Request
 
 FOLDER = Path(__file__).parents[2] / "policies"

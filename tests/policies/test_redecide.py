@@ -13,9 +13,10 @@ import pytest
 
 from policies import registry
 from policies.decisionlog import Full, Summary
+from policies.decisions import Assign, Hold, Routing, StepPlan
 from policies.redecide import redecide, redecide_record
 from policies.routers import LeastLoaded, RoundRobin
-from policies.types import SLO, Assign, EngineView, FleetView, Hold, RequestView, Role, Routing, StepPlan
+from policies.types import SLO, EngineView, FleetView, RequestView, Role
 from policies.views import NOT_HELD, Engine, Fleet, NotObserved, OracleRequest, Request, engine_data, request_data
 from sim.run import simulate
 from traces.conformance.stories import LATENCY, stories
@@ -116,7 +117,7 @@ class Deep:
     def route(self, request: RequestView, fleet: FleetView) -> Routing:
         from policies.latency import StepShape
 
-        best, least, told = None, 0.0, sum(done.generated_tokens for done in fleet.completed)
+        best, least, told = None, 0.0, sum(done.output_tokens for done in fleet.completed)
         for engine in fleet.engines:
             shared = sum(bool(set(r.prefix_blocks) & set(request.prefix_blocks)) for r in engine.running)
             step_s = engine.latency.seconds(StepShape(request.prompt_tokens, 0.0, 1, len(engine.running), 1000))

@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "outside.py").write_text(
         textwrap.dedent(
             '''
-            from policies.types import Hold
+            from policies.decisions import Hold
 
             class Never:
                 """Holds every request.

@@ -8,8 +8,8 @@ from math import inf
 
 import pytest
 
+from policies.decisions import Assign, Hold
 from policies.routers import VLLM, JoinShortestQueue, LeastLoaded, LMetric, PowerOfTwo, PrefixAffinity, Random, RoundRobin
-from policies.types import Assign, Hold
 from policies.views import Engine, Fleet, Request
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from policies.decisions import Activate, Drain, Scale
 from policies.lawful import scale_fault
 from policies.scalers import Fixed, TargetLoad
-from policies.types import Activate, Drain, EngineState, Role, Scale
+from policies.types import EngineState, Role
 from policies.views import Engine, Fleet, Request
 
 ACTIVE, PARKED, STARTING, DRAINING = EngineState.ACTIVE, EngineState.PARKED, EngineState.STARTING, EngineState.DRAINING

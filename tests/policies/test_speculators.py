@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from policies.decisions import Drafts
 from policies.registry import build
 from policies.speculators import VLLM, FixedK, Off
-from policies.types import Drafts
 from policies.views import Engine
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.decisions import Activate, Change, Drain, Move, Scale
+from policies.seating import Seat
 from policies.streams import Draws
-from policies.types import Activate, Change, Drain, EngineState, FleetView, Move, Role, Scale, Seat
+from policies.types import EngineState, FleetView, Role
 from sim.faults import Fault
 from sim.journal import COMPLETED, FAILED, UNFINISHED
 from sim.scheduler import EngineLimits

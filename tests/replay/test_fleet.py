@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from policies.types import Assign, EngineState, FleetView, Hold, RequestView, Role, Routing, Seat, Shed
+from policies.decisions import Assign, Hold, Routing, Shed
+from policies.seating import Seat
+from policies.types import EngineState, FleetView, RequestView, Role
 from policies.views import Engine as EngineFacts
 from replay.clock import Turn, VirtualClock
 from replay.fleet import Fleet
@@ -135,7 +137,7 @@ def test_a_router_is_told_once_of_every_request_that_has_completed_and_a_failed_
     told: list[list[tuple[int, int]]] = []
 
     def answer(request: RequestView, fleet: FleetView) -> Routing:
-        told.append([(done.id, done.generated_tokens) for done in fleet.completed])
+        told.append([(done.id, done.output_tokens) for done in fleet.completed])
         return Assign("e0", "")
 
     fleet, _, _, _ = built(answer)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from policies.types import Assign, FleetView, RequestView
+from policies.decisions import Assign
+from policies.types import FleetView, RequestView
 from replay.run import replay
 from tests.replay.fake_server import Behaviour
 from tests.replay.hosting import Host, hosted

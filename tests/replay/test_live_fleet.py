@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import replay.launch
-from policies.types import Activate, Change, Drain, EngineState, FleetView, Scale
+from policies.decisions import Activate, Change, Drain, Scale
+from policies.types import EngineState, FleetView
 from replay.live import run_live
 from replay.managed import ManagedServer
 from replay.world import World

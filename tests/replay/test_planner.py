@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from policies.decisions import Drafts, DraftShape, Selection, StepPlan
 from policies.drafting.acceptance import Acceptance
-from policies.types import Drafts, DraftShape, EngineView, Selection, StepPlan
+from policies.types import EngineView
 from policies.views import Engine
 from replay.drafting import Chooser
 from replay.guard import Guard

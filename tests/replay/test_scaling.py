@@ -6,21 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from policies.types import (
-    Activate,
-    Assign,
-    Change,
-    Drain,
-    EngineState,
-    FleetView,
-    Hold,
-    Move,
-    RequestView,
-    Role,
-    Routing,
-    Scale,
-    Seat,
-)
+from policies.decisions import Activate, Assign, Drain, Hold, Move, Routing, Scale
+from policies.seating import Seat
+from policies.types import EngineState, FleetView, RequestView, Role
 from replay.clock import Turn, VirtualClock, WallClock
 from replay.faults import strike
 from replay.fleet import Fleet
@@ -28,26 +16,11 @@ from replay.journal import Journal
 from replay.lifecycle import Idle
 from replay.request import Request
 from tests.replay.test_fleet import FakeEngine, Routes, request
+from tests.scripted import Script
 from traces.errors import InputError
 from traces.scenario.fleet import Faults
 
 NEVER = float("inf")
-
-
-class Script:
-    """A scaler that makes given changes at given times."""
-
-    def __init__(self, *acts: tuple[float, Sequence[Change]], on_hold: bool = False) -> None:
-        self.acts = list(acts)
-        self.on_hold = on_hold
-        self.asked: list[float] = []
-
-    def scale(self, fleet: FleetView) -> Scale:
-        self.asked.append(fleet.now_s)
-        changes: list[Change] = []
-        while self.acts and self.acts[0][0] <= fleet.now_s:
-            changes += self.acts.pop(0)[1]
-        return Scale(tuple(changes), self.acts[0][0] if self.acts else NEVER, self.on_hold, "as told")
 
 
 class Scene:

@@ -8,23 +8,20 @@ from typing import Any
 from policies.batchers import VLLM
 from policies.latency import FingerprintLatency
 from policies.routers import LeastLoaded
-from policies.types import EngineState, Role
-from sim.engine import Engine
+from policies.types import EngineState
 from sim.faults import Fault, strike
 from sim.fleet import Fleet
-from sim.handover import DecodeScheduler, PrefillScheduler
 from sim.journal import Journal
 from sim.kernel import Kernel
 from sim.load import Load
 from sim.noise import StepNoise
 from sim.prefixcache import ContentTrie
-from sim.scheduler import EngineLimits, Scheduler
+from sim.roles import KINDS
+from sim.scheduler import EngineLimits
 from sim.site import Site
 from sim.steptime import StepTime
 from tests.sim.cluster import SMALL_STEPS, Outcome
 from traces.workload import Workload
-
-_SCHEDULERS = {Role.BOTH: Scheduler, Role.PREFILL: PrefillScheduler, Role.DECODE: DecodeScheduler}
 
 
 def play_fleet(
@@ -61,11 +58,11 @@ def play_fleet(
     truth = StepTime.linear(max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs, **step)
     trie = ContentTrie(workload.block_tokens or limits.block_size) if prefix_caching else None
     engines = [
-        Engine(
+        KINDS[site.role][0](
             kernel,
             index,
             model=workload.classes[0].model,
-            scheduler=_SCHEDULERS[site.role](limits, trie=trie),
+            scheduler=KINDS[site.role][1](limits, trie=trie),
             steptime=truth,
             latency=FingerprintLatency(truth.fingerprint),
             batcher=VLLM(),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.batchers import Sarathi
-from policies.types import SLO, Assign, EngineView, FleetView, Hold, RequestView, Routing, Shed, StepPlan, StepView
+from policies.decisions import Assign, Hold, Routing, Shed, StepPlan
+from policies.types import SLO, EngineView, FleetView, RequestView, StepView
 from sim.journal import COMPLETED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import Outcome, play

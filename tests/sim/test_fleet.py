@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from policies.decisionlog import Full, Summary
+from policies.decisions import Assign, Hold, Routing, Shed
 from policies.routers import LeastLoaded, RoundRobin
-from policies.types import Assign, FleetView, Hold, RequestView, Routing, Shed
+from policies.types import FleetView, RequestView
 from sim.journal import COMPLETED, SHED, UNFINISHED
 from sim.scheduler import EngineLimits
 from tests.sim.cluster import play
@@ -51,7 +52,7 @@ def test_observed_requests_keep_their_progress_until_the_next_refresh() -> None:
 
 def test_a_router_is_told_once_of_every_request_that_has_completed_with_its_length() -> None:
     """Steps of 0.25 s: the first two requests are done at 0.5 and 0.75 s."""
-    spy = Spy(RoundRobin(), lambda fleet: [(r.id, r.generated_tokens) for r in fleet.completed])
+    spy = Spy(RoundRobin(), lambda fleet: [(r.id, r.output_tokens) for r in fleet.completed])
     workload = Workload.make([0.0, 0.0, 0.6, 2.0, 2.0], [4] * 5, [2, 3, 1, 1, 1], classes=ONE)
     play(workload, router=spy, step=STEP)
     assert spy.seen == [[], [], [(0, 2)], [(1, 3), (2, 1)], []]

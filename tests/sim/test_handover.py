@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policies.types import Assign, FleetView, Hold, RequestView, Role, Routing, Shed
+from policies.decisions import Assign, Hold, Routing, Shed
+from policies.types import FleetView, RequestView, Role
 from sim.faults import Fault
 from sim.journal import COMPLETED, SHED
 from sim.scheduler import EngineLimits

@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from policies.decisionlog import Full, Summary
+from policies.decisions import Activate, Assign, Drain, Hold, Move, Routing, Scale
 from policies.redecide import redecide
 from policies.routers import LeastLoaded
 from policies.scalers import TargetLoad
-from policies.types import Activate, Assign, Change, Drain, EngineState, FleetView, Hold, Move, RequestView, Routing, Scale, Seat
+from policies.seating import Seat
+from policies.types import EngineState, FleetView, RequestView
 from sim.faults import Fault, RandomFaults
 from sim.journal import COMPLETED, FAILED
 from sim.kernel import Kernel
 from sim.site import Site
+from tests.scripted import Script
 from tests.sim.cluster import Outcome
 from tests.sim.fleets import play_fleet
 from traces.errors import InputError
@@ -29,22 +32,6 @@ SLOW = Site(Seat(start_up_s=1.0))
 
 def work(arrivals: Sequence[float], outputs: Sequence[int]) -> Workload:
     return Workload.make(arrivals, [4] * len(arrivals), outputs, classes=ONE)
-
-
-class Script:
-    """A scaler that makes given changes at given times."""
-
-    def __init__(self, *acts: tuple[float, Sequence[Change]], on_hold: bool = False) -> None:
-        self.acts = list(acts)
-        self.on_hold = on_hold
-        self.asked: list[float] = []
-
-    def scale(self, fleet: FleetView) -> Scale:
-        self.asked.append(fleet.now_s)
-        changes: list[Change] = []
-        while self.acts and self.acts[0][0] <= fleet.now_s:
-            changes += self.acts.pop(0)[1]
-        return Scale(tuple(changes), self.acts[0][0] if self.acts else NEVER, self.on_hold, "as told")
 
 
 def states(outcome: Outcome, engine: int = 0) -> list[tuple[float, str]]:
@@ -82,7 +69,7 @@ def test_a_drained_engine_finishes_what_it_has_takes_no_more_and_is_parked() -> 
 def test_a_scaler_is_told_of_completed_requests_whatever_the_router_was_told() -> None:
     class Told(Script):
         def scale(self, fleet: FleetView) -> Scale:
-            told.append([(r.id, r.generated_tokens) for r in fleet.completed])
+            told.append([(r.id, r.output_tokens) for r in fleet.completed])
             return super().scale(fleet)
 
     told: list[list[tuple[int, int]]] = []

@@ -10,6 +10,7 @@ import pytest
 
 from policies.batchers import VLLM
 from policies.curve import Curve
+from policies.decisions import Drafts, DraftShape, Selection
 from policies.drafting.acceptance import Acceptance
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
@@ -17,7 +18,7 @@ from policies.protocols import Speculator
 from policies.routers import RoundRobin
 from policies.speculators import VLLM as ALL
 from policies.speculators import FixedK, Off
-from policies.types import Drafts, DraftShape, DraftView, Selection
+from policies.types import DraftView
 from sim.drafters import Drafter, RatedDrafter
 from sim.engine import IDLE_POLL_S
 from sim.fleet import Fleet

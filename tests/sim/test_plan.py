@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from policies.types import SLO, Demand
+from policies.placement import Demand
+from policies.types import SLO
 from sim.plan import Question, demand_of, deployed, plan, shortlist
 from traces.candidates import candidates
 from traces.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.prefixcache import ContentTrie
 from sim.request import Request
 from sim.scheduler import EngineLimits, Scheduler

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from policies.decisions import Activate, Scale
 from policies.redecide import redecide_record
-from policies.types import Activate, EngineState, FleetView, Scale
+from policies.types import EngineState, FleetView
 from sim.run import simulate
 from traces.errors import InputError
 from traces.record import Record

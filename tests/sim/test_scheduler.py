@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.types import StepPlan
+from policies.decisions import StepPlan
 from sim.request import Request
 from sim.scheduler import EngineLimits, Scheduler
 from sim.waiting import FirstCome

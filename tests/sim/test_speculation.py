@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from policies.decisions import Drafts, DraftShape, Selection
 from policies.drafting.known import DRAFTERS
 from policies.drafting.world import DraftWorld
 from policies.redecide import redecide_record
 from policies.speculators import FixedK
-from policies.types import Drafts, DraftShape, DraftView, Selection
+from policies.types import DraftView
 from sim.drafters import KnownDrafter
 from sim.run import simulate
 from tests.sim.test_pipeline import STEP_S, play, requests

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from policies.types import SLO, Arrivals, EngineState, Inventory, Role, Seat
+from policies.completions import completed
+from policies.seating import Inventory, Seat
+from policies.types import SLO, Arrivals, EngineState, Role
 from policies.views import Engine, Fleet, Request
 
 Engines = Callable[..., Engine]
@@ -81,7 +83,7 @@ def _day(engine: Engines, request: Callable[..., Request]) -> list[Fleet]:
             state = _STATES[(turn // 3 + 2 * i) % len(_STATES)] if i > 2 else EngineState.ACTIVE
             up = state in (EngineState.ACTIVE, EngineState.DRAINING)
             members.append(_in_state(engine(f"e{i}", now, load if up else 0, turn % 4 if up else 0), state))
-        done = tuple(replace(held, generated_tokens=5 * turn) for view in views[-1:] for held in view.held)
+        done = tuple(completed(replace(held, generated_tokens=5 * turn), now) for view in views[-1:] for held in view.held)
         views.append(replace(fleet_of(members, now, [request(now - 0.2) for _ in range(turn % 5)]), completed=done))
     return views
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite, isnan
 from typing import Any
 
+from policies.decisions import Assign, DraftShape, Hold, Shed, StepPlan
 from policies.lawful import scale_fault
-from policies.types import Assign, DraftShape, EngineView, FleetView, Hold, RequestView, Shed, StepPlan
+from policies.types import EngineView, FleetView, RequestView
 from traces.conformance.finding import Check, Finding, Level
 from traces.conformance.playing import Answer, play
 from traces.conformance.purity import PURE

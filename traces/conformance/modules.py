@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-TRUSTED = frozenset({"policies.streams", "policies.types", "policies.latency", "policies.fingerprint", "policies.protocols"})
+TRUSTED = frozenset(
+    f"policies.{name}"
+    for name in ("types", "decisions", "placement", "seating", "protocols", "latency", "fingerprint", "intent", "streams")
+)
 """TwinServe's own vocabulary: what policies are meant to import. ``streams`` is where randomness comes from."""
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.decisionlog import plan_data, routing_data, scale_data, speculation_data
+from policies.decisions import Assign, DraftShape, Hold, Scale, Shed, StepPlan
 from policies.redecide import canonical
 from policies.registry import METHOD
-from policies.types import Assign, DraftShape, Hold, Scale, Shed, StepPlan
 from traces.conformance.modules import Module
 from traces.conformance.stories import Call, Story
 

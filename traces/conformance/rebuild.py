@@ -120,7 +120,6 @@ class _Live:
         mirrored = {
             "engines": tuple(map(self._engine, fleet.engines)),
             "held": tuple(map(self._request, fleet.held)),
-            "completed": tuple(map(self._request, fleet.completed)),
             "members": tuple(map(self._engine, fleet.members)),
         }
         return self._object("fleet", "", replace(fleet, **mirrored))

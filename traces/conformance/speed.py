@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+from policies.decisions import StepPlan
 from policies.registry import METHOD
 from policies.routers import JoinShortestQueue
 from policies.scalers import TargetLoad
-from policies.types import EngineView, StepPlan
+from policies.types import EngineView
 from traces.conformance.finding import Check, Finding, Level
 from traces.conformance.purity import PURE
 from traces.conformance.sight import SIGHT

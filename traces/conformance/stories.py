@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policies.completions import completed
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency
 from policies.streams import Draws
@@ -113,7 +114,7 @@ class _Author:
             request = calls[-4][0] if again else self.request(now)
             held = tuple(self.request(now - 0.02) for _ in range(turn % 3))
             fleet = self.fleet(now, 6, running=8)
-            done = tuple(replace(call[0], generated_tokens=5 * turn) for call in calls[-9:-8])
+            done = tuple(completed(replace(call[0], generated_tokens=5 * turn), now) for call in calls[-9:-8])
             calls.append((request, replace(fleet, held=(request, *held) if again else held, completed=done)))
         return calls
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from policies.types import Role, Seat
+from policies.seating import Seat
+from policies.types import Role
 from traces.hardware import GPUS, ModelShape, gpu, model
 from traces.scenario.document import nearest
 from traces.scenario.fields import RULES_BROKEN

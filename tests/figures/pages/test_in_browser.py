@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html as html_module
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -16,9 +14,9 @@ from figures.pages.comparison import render_comparison
 from figures.pages.sweep import render_sweep
 from figures.report import render
 from figures.style import DARK, LIGHT, Theme
+from tests.figures.browser import CHROMIUM, chromium, probed
 from tests.figures.pages.synthetic import comparison, sweep
 from tests.figures.synthetic import synthetic_record
-from tests.figures.test_report_in_browser import CHROMIUM, chromium
 from traces.metrics import summarise
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: the pages are not looked at in a browser")
@@ -87,20 +85,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def probed(folder: Path, page: str, width: int = 1280) -> dict[str, Any]:
+def used(folder: Path, page: str, width: int = 1280) -> dict[str, Any]:
     """What a page is like, and what it answers when it is used."""
-    probe = folder / f"probe-{page}-{width}.html"
-    frame = f'<iframe src="{page}.html" style="border:0;width:{width}px;height:900px"></iframe>'
-    probe.write_text(f"<!doctype html><meta charset=utf-8><body>{_PROBE}{frame}</body>", encoding="utf-8")
-    run = chromium(folder, "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom", probe.as_uri())
-    assert "CONSOLE" not in run.stderr, run.stderr
-    found = re.search(r'data-found="([^"]*)"', run.stdout)
-    assert found is not None, run.stdout[-2000:]
-    return dict(json.loads(html_module.unescape(found.group(1))))
+    return probed(folder, page, _PROBE, width=width, budget_ms=3000)
 
 
 def test_a_table_sorts_by_its_numbers_both_ways_and_back(folder: Path) -> None:
-    orders = probed(folder, "run")["orders"]["Requests"]
+    orders = used(folder, "run")["orders"]["Requests"]
     assert [order for order, _ in orders] == ["none", "descending", "ascending", "none"]
     numbers = [[int(text.replace(",", "")) for text in cells] for _, cells in orders]
     assert numbers[1] == sorted(numbers[0], reverse=True)
@@ -109,25 +100,25 @@ def test_a_table_sorts_by_its_numbers_both_ways_and_back(folder: Path) -> None:
 
 
 def test_names_sort_as_people_count(folder: Path) -> None:
-    assert probed(folder, "run")["orders"]["Engine"][2][1] == [f"engine-{i}" for i in range(12)]
+    assert used(folder, "run")["orders"]["Engine"][2][1] == [f"engine-{i}" for i in range(12)]
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_what_failed_comes_last_either_way(folder: Path, order: int) -> None:
-    *cells, last = probed(folder, "sweep")["orders"]["attainment%"][order][1]
+    *cells, last = used(folder, "sweep")["orders"]["attainment%"][order][1]
     assert last == "failed"
     numbers = [float(text[:4]) for text in cells]
     assert numbers == sorted(numbers, reverse=order == 1)
 
 
 def test_a_comparisons_rows_sort_by_what_their_plots_show(folder: Path) -> None:
-    orders = probed(folder, "comparison")["orders"]
+    orders = used(folder, "comparison")["orders"]
     assert len(orders["B − A, relative"]) == 4
     assert len(orders["95 % interval"]) == 1, "intervals do not sort"
 
 
 def test_a_chart_tells_its_values_under_the_pointer_and_the_arrow_keys(folder: Path) -> None:
-    end, before, home, escaped, pointed, left = probed(folder, "sweep")["read"]
+    end, before, home, escaped, pointed, left = used(folder, "sweep")["read"]
     assert home == "4; vllm: 90.0 %; random: 81.0 %"
     assert end == "16; vllm: 54.0 %; random: 45.0 %"
     assert before.startswith("15.9; vllm: 54.")
@@ -136,13 +127,13 @@ def test_a_chart_tells_its_values_under_the_pointer_and_the_arrow_keys(folder: P
 
 
 def test_a_runs_latency_curves_are_read_in_seconds_and_shares(folder: Path) -> None:
-    pointed = probed(folder, "run")["read"][4]
+    pointed = used(folder, "run")["read"][4]
     assert re.match(r"[\d.]+ m?s; chat: [\d.]+ %; summarise: [\d.]+ %$", pointed), pointed
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_control_has_a_name_and_the_first_leads_to_the_answer(folder: Path, page: str) -> None:
-    found = probed(folder, page)
+    found = used(folder, page)
     assert found["unnamed"] == 0
     assert found["first"] == "skip"
     assert found["skip"] >= 0, "it shows itself when it has the focus"
@@ -154,12 +145,12 @@ def test_every_control_has_a_name_and_the_first_leads_to_the_answer(folder: Path
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("page", ["comparison", "sweep"])
 def test_nothing_overflows(folder: Path, page: str, width: int) -> None:
-    assert probed(folder, page, width)["wide"] == []
+    assert used(folder, page, width)["wide"] == []
 
 
 @pytest.mark.parametrize(("page", "theme"), [(page, LIGHT) for page in PAGES] + [(f"{page}-dark", DARK) for page in PAGES])
 def test_all_text_keeps_its_contrast_in_light_and_dark(folder: Path, page: str, theme: Theme) -> None:
-    found = probed(folder, page)
+    found = used(folder, page)
     assert _luminance(found["ground"]) == pytest.approx(_luminance(_rgb(theme.page)))
     for colour in found["tones"]:
         high, low = sorted((_luminance(colour), _luminance(found["ground"])), reverse=True)

@@ -8,8 +8,8 @@ import pytest
 
 from policies.adaserve.acceptance import ObservedAcceptance, expected_tokens
 from policies.adaserve.baselines import AdaSpec, TurboSpec
+from policies.decisions import Drafts
 from policies.protocols import Speculator
-from policies.types import Drafts
 from tests.policies.adaserve.engines import FLAT, STEEP, decoding_request, engine
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from policies import registry
 from policies.adaserve.speculator import AdaServe
+from policies.decisions import Drafts, Tree
 from policies.protocols import Speculator
-from policies.types import SLO, Drafts, Tree
+from policies.types import SLO
 from policies.views import Request
 from tests.policies.adaserve.engines import STEEP, decoding_request, engine
 

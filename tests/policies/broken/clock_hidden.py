@@ -1,6 +1,7 @@
 """Reaches the clock without an import statement, where no reading of the source finds it."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "clock"
 

@@ -2,7 +2,8 @@
 
 from datetime import datetime as when
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "clock"
 

@@ -1,6 +1,7 @@
 """Reads a private attribute that only the simulator's requests have."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "contract"
 

@@ -1,6 +1,7 @@
 """A router that reads what only an engine's own batcher is told."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "contract"
 

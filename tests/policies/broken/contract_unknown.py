@@ -1,6 +1,7 @@
 """Reads what vLLM's engines tell and no view does."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "contract"
 

@@ -1,6 +1,7 @@
 """Spreads tiers over engines by the hash of their names."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "determinism"
 

@@ -1,6 +1,7 @@
 """Takes the first engine out of a set of names."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "determinism"
 

@@ -2,7 +2,8 @@
 
 import os
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "environment"
 

@@ -1,6 +1,7 @@
 """Hands out the same dictionary every time, and keeps changing it."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "finality"
 

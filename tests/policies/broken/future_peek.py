@@ -1,6 +1,7 @@
 """Knows how long the answer will be, where the simulator lets it."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "future"
 

@@ -1,6 +1,7 @@
 """Counts in an attribute of the class, which all its objects share."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "globals"
 

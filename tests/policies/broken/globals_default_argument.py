@@ -1,6 +1,7 @@
 """Keeps what it has seen in a default argument."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "globals"
 

@@ -1,6 +1,7 @@
 """Breaks ties by where an engine lies in memory."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "identity"
 

@@ -1,6 +1,7 @@
 """Counts what it has sent by engine object, not by the engine's id."""
 
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import EngineView, FleetView, RequestView
 
 CAUGHT_BY = "identity"
 

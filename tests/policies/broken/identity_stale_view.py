@@ -1,6 +1,7 @@
 """Keeps the first view of an engine, and takes it for the present one."""
 
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import EngineView, FleetView, RequestView
 
 CAUGHT_BY = "identity"
 

@@ -2,7 +2,8 @@
 
 from urllib.request import urlopen
 
-from policies.types import Assign, FleetView, RequestView, Routing
+from policies.decisions import Assign, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "io"
 

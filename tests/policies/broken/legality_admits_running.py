@@ -1,6 +1,7 @@
 """Lets in whoever has ever waited, those who have long been running included."""
 
-from policies.types import StepPlan, StepView
+from policies.decisions import StepPlan
+from policies.types import StepView
 
 CAUGHT_BY = "legality"
 

@@ -1,6 +1,7 @@
 """Caps a request that has left the engine."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "legality"
 

@@ -1,6 +1,7 @@
 """Stops the engine when its KV memory is full."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "legality"
 

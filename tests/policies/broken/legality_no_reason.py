@@ -1,6 +1,7 @@
 """Plans without saying why."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "legality"
 

@@ -1,6 +1,7 @@
 """Does not look at which model an engine serves."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "legality"
 

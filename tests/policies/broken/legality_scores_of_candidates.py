@@ -1,6 +1,7 @@
 """Gives scores for the engines that it considered, not for those of the view."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "legality"
 

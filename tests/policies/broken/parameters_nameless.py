@@ -1,6 +1,7 @@
 """Takes its parameters by position, any number of them."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "parameters"
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from policies.types import Assign, EngineView, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import EngineView, FleetView, RequestView
 
 CAUGHT_BY = "parameters"
 

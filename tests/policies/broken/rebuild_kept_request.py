@@ -1,6 +1,7 @@
 """Keeps the requests that it was shown, and looks into them some calls later."""
 
-from policies.types import EngineView, RequestView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView, RequestView
 
 CAUGHT_BY = "rebuild"
 

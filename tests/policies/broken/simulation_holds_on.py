@@ -1,6 +1,7 @@
 """Waits for an idle engine: in a view that is old, none may ever be seen."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "simulation"
 

@@ -1,6 +1,7 @@
 """Lets offline requests sit out as long as there is anything else, itself included."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "simulation"
 

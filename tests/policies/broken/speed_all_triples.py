@@ -1,6 +1,7 @@
 """Compares every engine with every pair of others."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "speed"
 

@@ -1,6 +1,7 @@
 """Numbers the engines when it first sees them, and does not expect new ones."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "survival"
 

@@ -1,6 +1,7 @@
 """Believes that every request has objectives."""
 
-from policies.types import EngineView, StepPlan
+from policies.decisions import StepPlan
+from policies.types import EngineView
 
 CAUGHT_BY = "survival"
 

@@ -1,6 +1,7 @@
 """Looks whether it is running in the simulator."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 from sim.engine import Engine
 
 CAUGHT_BY = "worlds"

@@ -1,6 +1,7 @@
 """Sorts the fleet's engines in place."""
 
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 CAUGHT_BY = "writes"
 

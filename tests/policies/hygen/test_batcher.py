@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.decisions import StepPlan
 from policies.hygen.baselines import ConServeLike, HyGenStar, SarathiPlus
 from policies.hygen.batcher import HyGen
-from policies.types import StepPlan
 from policies.views import Engine, Request
 from tests.policies.hygen.engines import PREDICTOR, WEIGHTS, decodes, engine, prefills, waits
 

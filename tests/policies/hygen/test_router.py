@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.decisions import Assign, Hold
 from policies.hygen.router import PolyServeHyGen
 from policies.polyserve.router import PolyServe
-from policies.types import SLO, Assign, Hold
+from policies.types import SLO
 from policies.views import Engine, Fleet, Request
 from tests.policies.adaserve.engines import FLAT
 

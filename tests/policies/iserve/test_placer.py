@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from policies.decisions import Activate, Drain
 from policies.intent import Intent
 from policies.iserve.placer import Placer
 from policies.iserve.rates import Rates
 from policies.iserve.scaler import IServe
-from policies.types import SLO, Activate, Arrivals, Demand, Drain, EngineState, Inventory, Seat
+from policies.placement import Demand
+from policies.seating import Inventory, Seat
+from policies.types import SLO, Arrivals, EngineState
 from policies.views import Engine, Fleet
 from tests.policies.iserve.test_steady import LATENCY
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from policies.decisions import Routing
 from policies.polyserve.gradient import Gradients, load
 from policies.polyserve.router import PolyServe
-from policies.types import EngineView, FleetView, RequestView, Role, Routing
+from policies.types import EngineView, FleetView, RequestView, Role
 
 
 class PlainScan(PolyServe):

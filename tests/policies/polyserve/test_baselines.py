@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from policies.decisions import Move
 from policies.polyserve.baselines import Llumnix, Minimal
 from policies.polyserve.fixed import Fixed, apportion
 from policies.polyserve.optimal import (
@@ -18,7 +19,7 @@ from policies.polyserve.optimal import (
     optimal_rate_apart,
 )
 from policies.polyserve.qoserve import QoServe
-from policies.types import SLO, Move, Role
+from policies.types import SLO, Role
 from policies.views import Engine, Fleet, Request
 from tests.policies.polyserve.test_admission import LINEAR, engine, request
 

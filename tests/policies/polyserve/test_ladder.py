@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from policies.decisions import Activate, Assign, Drain, Hold, Move
 from policies.polyserve.batcher import PolyServe as Batcher
 from policies.polyserve.router import PolyServe as Router
 from policies.polyserve.scaler import PolyServe as Scaler
-from policies.types import SLO, Activate, Assign, Drain, EngineState, Hold, Move, Role
+from policies.types import SLO, EngineState, Role
 from policies.views import Engine, Fleet, Request
 from tests.policies.polyserve.test_admission import LINEAR, engine, request
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from policies.completions import completed
 from policies.polyserve.admission import Admission
 from policies.polyserve.fixed import Fixed
 from policies.polyserve.lengths import MEMORY, PRIOR_WEIGHT, OutputLengths
 from policies.polyserve.router import PolyServe
 from policies.redecide import redecide_record
-from policies.types import SLO
+from policies.types import SLO, Completed
 from policies.views import Fleet, Request
 from sim.run import simulate
 from traces.scenario import Scenario
@@ -20,8 +21,8 @@ TIGHT = Request(slo=SLO(ttft_s=0.5, tpot_s=0.02), expected_output_tokens=100)
 LOOSE = replace(TIGHT, slo=SLO(ttft_s=0.5, tpot_s=0.1))
 
 
-def done(request: Request, tokens: int, times: int = 1) -> list[Request]:
-    return [replace(request, generated_tokens=tokens)] * times
+def done(request: Request, tokens: int, times: int = 1) -> list[Completed]:
+    return [completed(replace(request, generated_tokens=tokens), 1.0)] * times
 
 
 def test_before_any_answer_is_complete_the_prior_is_believed() -> None:

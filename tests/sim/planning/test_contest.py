@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from policies.types import SLO, Demand
+from policies.placement import Demand
+from policies.types import SLO
 from sim.planning.contest import Contender, told_apart
 from sim.planning.gauge import Gauge
 from sim.planning.question import Arm

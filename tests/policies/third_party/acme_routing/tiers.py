@@ -3,7 +3,8 @@
 from math import inf
 
 from acme_routing.loads import fullness
-from policies.types import Assign, FleetView, Hold, RequestView, Routing
+from policies.decisions import Assign, Hold, Routing
+from policies.types import FleetView, RequestView
 
 
 class Tiers:
