@@ -52,6 +52,15 @@ def test_several_objectives_show_what_is_not_beaten_and_two_workers_do_as_well(p
     assert "TTFT mean" in done.stdout
 
 
+def test_a_canary_study_begins_next_to_the_default_and_tells_its_band(path: Path) -> None:
+    done = tune(path, "--objective", "p95-latency", "--trials", "5", "--canary", "10%", "--json")
+    told = json.loads(done.stdout)
+    assert told["canary"]["share"] == 0.1
+    configs = [trial["config"] for trial in told["trials"]]
+    assert 1 <= sum(configs[1][knob] != value for knob, value in configs[0].items()) <= 2  # a repair may move a second one
+    assert set(told["canary"]["left"]) <= set(range(5))
+
+
 def test_a_study_that_finds_nothing_better_says_so_and_exits_1(path: Path) -> None:
     done = tune(path, "--objective", "throughput", "--trials", "2", "--sampler", "random", "--bound", "max_num_seqs=16")
     assert done.exit_code == 1

@@ -85,7 +85,7 @@ def run(asked: Asked, trials: int = TRIALS) -> list[dict[str, Any]]:
     Traffic differs from trial to trial and from seed to seed, not from sampler to sampler.
     """
     objectives = parse_objectives(asked.objective)
-    box = _boxes(asked.service, asked.objective)
+    box = box_of(asked.service, asked.objective)
     space = space_of(load_scenario(asked.scenario, asked.sets))
     seed = 10_000 * asked.seed
     tuning = Tuning(
@@ -104,7 +104,7 @@ def run(asked: Asked, trials: int = TRIALS) -> list[dict[str, Any]]:
 
 
 @cache
-def _boxes(service: str, objective: str) -> Callable[[Config, int], Outcome]:
+def box_of(service: str, objective: str) -> Callable[[Config, int], Outcome]:
     """The simulator, which remembers: samplers meet in the design, in the default's re-tests, and where no engine dies."""
     asked = Asked(service, objective, "", 0)
     box = Simulated(asked.scenario, parse_objectives(objective), asked.sets)

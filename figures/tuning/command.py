@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from figures.tuning.result import Result, best_of, conclude, front_of
 from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import UNMEASURED, BlackBox, Real, Simulated
 from policies.scoot.space import Config, Space
+from traces.aside import aside
 from traces.errors import InputError
 from traces.fingerprints import read_fingerprint
 from traces.hashes import hash_config
@@ -203,13 +203,10 @@ def write(answer: Answer, path: Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(to_json(answer), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(temporary, path)
+        with aside(path) as temporary:
+            temporary.write_text(json.dumps(to_json(answer), indent=1, ensure_ascii=False) + "\n", "utf-8")
+            os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file with --out") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

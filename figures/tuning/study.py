@@ -1,8 +1,9 @@
 """A study: trials asked of a sampler and tried in a black box, in batches, and kept so that a kill loses none of them.
 
 Everything a study knows stands in its storage, and a suggestion depends on the seed and on what is stored. A study that was killed
-goes on with the same command: trials that were under way are tried again with their configuration, and the rest follows as if
-nothing had happened. The trials of a batch are told in their order, whichever ends first.
+goes on with the same command: trials that were under way are tried again with their configuration, one that was still being asked
+for is asked for again under its number, and the rest follows as if nothing had happened. The trials of a batch are told in their
+order, whichever ends first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from traces.errors import InputError
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+    from optuna.trial import Trial as Begun
 
 _NAME = "twinserve"
 _SEED = "seed"
@@ -81,11 +83,8 @@ class Tuning:
 
     def run(self, watch: Watch | None = None) -> list[Trial]:
         """Go on until the plan's trials are done, or the sampler has no more to suggest; all trials, by number."""
-        self._again(watch)
-        while (done := len(self.trials())) < self.plan.trials and not self._used_up():
-            batch = 1 if done == DEFAULT else min(self.plan.parallel, self.plan.trials - done)  # the reference comes first
-            asked = [self._asked() for _ in range(batch)]
-            self._try(asked, watch)
+        while batch := self._batch():
+            self._try(batch, watch)
         return self.trials()
 
     def trials(self) -> list[Trial]:
@@ -110,35 +109,45 @@ class Tuning:
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
-    def _asked(self) -> tuple[int, Config]:
-        from policies.scoot.sampler import ask
-
-        trial = self._study.ask()
-        suggested = ask(trial, self.plan.space)
-        config = suggested
-        if self.plan.sampler not in UNRULED:
-            draw = float(generator(self.plan.seed, "repair", trial.number).random())
-            config = dict(self.plan.space.repaired(suggested, draw))
-        trial.set_user_attr(_CONFIG, config)
-        return trial.number, config
-
-    def _again(self, watch: Watch | None) -> None:
-        """Trials that were under way when the study was killed; of one that had no configuration yet nothing is lost."""
+    def _batch(self) -> list[tuple[int, Config]]:
+        """What to try next: number and configuration of the trials that a kill left under way and of what their batch still lacks,
+        or of a new batch. Empty when the study is done."""
+        from optuna.trial import Trial as Begun
         from optuna.trial import TrialState
 
-        left = []
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _CONFIG in frozen.user_attrs:
-                left.append((frozen.number, dict(frozen.user_attrs[_CONFIG])))
-            else:
-                self._study.tell(frozen.number, state=TrialState.FAIL)
-        self._try(left, watch)
+        batch = [
+            (frozen.number, dict(frozen.user_attrs[_CONFIG]))
+            if _CONFIG in frozen.user_attrs
+            else self._suggested(Begun(self._study, frozen._trial_id))
+            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        ]
+        done = len(self.trials())
+        if batch:
+            size = self._lacking(max(number for number, _ in batch))
+        else:
+            size = 0 if self._used_up() else 1 if done == DEFAULT else self.plan.parallel  # the reference comes first
+        more = range(min(size, self.plan.trials - done - len(batch)))
+        return batch + [self._suggested(self._study.ask()) for _ in more]
+
+    def _lacking(self, last: int) -> int:
+        """Trials that follow ``last`` in its batch: the reference is one of its own, the others are of equal size."""
+        return 0 if last == DEFAULT else self.plan.parallel - 1 - (last - DEFAULT - 1) % self.plan.parallel
+
+    def _suggested(self, trial: Begun) -> tuple[int, Config]:
+        """Number and configuration of a trial that has just been asked for, or that a kill left before it had one: what it was
+        given already it keeps."""
+        from policies.scoot.sampler import ask
+
+        config = ask(trial, self.plan.space)
+        if self.plan.sampler not in UNRULED:
+            draw = float(generator(self.plan.seed, "repair", trial.number).random())
+            config = dict(self.plan.space.repaired(config, draw))
+        trial.set_user_attr(_CONFIG, config)
+        return trial.number, config
 
     def _try(self, asked: Sequence[tuple[int, Config]], watch: Watch | None) -> None:
         from optuna.trial import TrialState
 
-        if not asked:
-            return
         outcomes = self._evaluate([(config, self.plan.seed + number) for number, config in asked])
         ids = {frozen.number: frozen._trial_id for frozen in self._study.get_trials(deepcopy=False)}
         for (number, config), outcome in zip(asked, outcomes, strict=True):
@@ -193,7 +202,7 @@ def _opened(plan: Plan, storage: Path | None) -> Study:
     elif known != about:
         differ = sorted(key for key in {*known, *about} if known.get(key) != about.get(key))
         raise InputError(f"{storage}: holds another study (it differs in {', '.join(differ)}); choose another file with --storage")
-    if not study.trials:
+    if all(frozen.state is optuna.trial.TrialState.WAITING for frozen in study.get_trials(deepcopy=False)):
         for config in (plan.space.default, *plan.first):
             study.enqueue_trial(dict(config), skip_if_exists=True)
     return study

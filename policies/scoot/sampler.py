@@ -152,16 +152,15 @@ class ScootSampler(BaseSampler):
         risk = None
         if self.canary is not None:
             risk = beyond(self.space, history.good, np.array(history.guarded), self._at_default(history), self.canary, rng)
-        delta = threshold(history.survived) if self.hidden else 0.0
-        feasibility = probability_of_feasibility(history.points, history.survived, seed=int(rng.integers(2**31)))
+        delta, lived = (threshold(history.survived), history.survived) if self.hidden else (0.0, [True] * len(history.points))
+        feasibility = probability_of_feasibility(history.points, lived, seed=int(rng.integers(2**31)))
         kappa = exploration(len(history.good), len(self.space.knobs)) if len(models) == 1 else 2.0
 
         def predicted(points: Floats) -> tuple[Floats, Floats]:
             pairs = [model.predict(points) for model in models]
             return np.column_stack([mean for mean, _ in pairs]), np.column_stack([deviation for _, deviation in pairs])
 
-        # The lowest observation is also the luckiest; what is to be improved on is what the model makes of it.
-        best = float(predicted(history.good[[int(np.argmin(observed[:, 0]))]])[0][0, 0])
+        best = models[0].best
 
         def costs(points: Floats) -> Floats:
             mean, deviation = predicted(points)
@@ -176,7 +175,7 @@ class ScootSampler(BaseSampler):
                 )
             else:
                 scores = bound
-            lacking = np.maximum(0.0, delta - feasibility(points)) if self.hidden else np.zeros(len(points))
+            lacking = np.maximum(0.0, delta - feasibility(points))
             if risk is not None:
                 lacking += risk(points)
             return scores + 1e6 * lacking[:, None]  # whoever is likely to crash is beaten by all who are not

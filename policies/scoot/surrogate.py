@@ -19,10 +19,40 @@ from policies.scoot.warping import WarpedMatern
 Floats = NDArray[np.float64]
 
 
+_WARP_SIGMA = 0.75
+"""A priori the logarithms of the warp's a and b are normal around 0, no warping."""
+_NOISE_MU, _NOISE_SIGMA = -4.63, 0.5
+"""A priori the logarithm of the noise's variance is normal: about a hundredth of the observations' variance."""
+_GAMMA_SHAPE = 0.5
+"""A priori the Matérn part's variance has a gamma distribution of this shape and rate 1."""
+
+
+def _prior(theta: Floats) -> tuple[float, Floats]:
+    """−log p(θ), up to a constant, and its gradient. θ: logarithms of the kernel's parameters in sklearn's order: Matérn variance,
+    a, b and length scale of each knob, linear variance, its bias, noise.
+
+    A dozen observations do not determine three numbers per knob: at the likelihood's own maximum, deviations away from the
+    observations come out many times too small.
+
+    Source: GPy's Kumaraswamy warping, and HEBO's Gaussian process on it, which SCOOT's code uses.
+    """
+    warps = slice(1, 1 + 2 * ((len(theta) - 4) // 3))
+    warped, noisy = theta[warps] / _WARP_SIGMA, (theta[-1] - _NOISE_MU) / _NOISE_SIGMA
+    cost = 0.5 * (warped @ warped + noisy**2) + np.exp(theta[0]) - _GAMMA_SHAPE * theta[0]
+    slope = np.zeros(len(theta))
+    slope[0], slope[warps], slope[-1] = np.exp(theta[0]) - _GAMMA_SHAPE, warped / _WARP_SIGMA, noisy / _NOISE_SIGMA
+    return float(cost), slope
+
+
 def _climb(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
-    """Sklearn's own optimiser with an end: far along a ridge of the likelihood, predictions no longer change."""
+    """Likelihood times prior, by sklearn's own optimiser with an end: far along a ridge, predictions no longer change."""
+
+    def posterior(theta: Floats) -> tuple[float, Floats]:
+        (cost, slope), (prior, by_prior) = objective(theta), _prior(theta)
+        return cost + prior, slope + by_prior
+
     found = minimize(  # type: ignore[call-overload]
-        objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 80, "ftol": 1e-6}
+        posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 80, "ftol": 1e-6}
     )
     return found.x, found.fun
 
@@ -55,7 +85,8 @@ class Surrogate:
     """Posterior of an objective that is to be small, in units in which the observations have mean 0 and deviation 1.
 
     Observations go through a power transform first (Box–Cox where all are positive, else Yeo–Johnson), as in HEBO and SCOOT:
-    latencies near saturation would otherwise rule the fit. Kernel: linear + Matérn 5/2 with input warping, and noise.
+    latencies near saturation would otherwise rule the fit. Kernel: linear + Matérn 5/2 with input warping, and noise; its
+    parameters are the most probable ones under ``_prior``.
 
     Args:
         points: shape (n, knobs), in the unit cube; n ≥ 2.
@@ -66,6 +97,7 @@ class Surrogate:
     def __init__(self, points: Floats, values: Floats, *, seed: int) -> None:
         self.scaled = _scale(values)
         """From the objective's own units to the model's, shape (n,) to (n,); rising."""
+        self._points = points
         self.values = self.scaled(values)
         """The observations in the model's units, shape (n,)."""
         kernel = (
@@ -88,6 +120,12 @@ class Surrogate:
     def noise(self) -> float:
         """Standard deviation of an observation around the objective."""
         return float(np.sqrt(self._process.kernel_.k2.noise_level))
+
+    @property
+    def best(self) -> float:
+        """The mean at the lowest observation, in the model's units: what a suggestion has to improve on. The observation itself is
+        lower than that by the luck that made it the lowest."""
+        return float(self.predict(self._points[[int(np.argmin(self.values))]])[0][0])
 
     def believe(self, points: Floats) -> None:
         """Take for the time being the predicted means at ``points`` as observed: what pending trials are expected to say."""

@@ -13,6 +13,11 @@ from figures.frame import produce
 from figures.reproduction import Verdict
 from figures.runner import SweepRunner
 from figures.scoot import outcomes
+from figures.scoot.steps import missing
+from figures.scoot.studies import THROUGHPUT, Asked
+from figures.tuning.knobs import present
+from policies.scoot.space import Config
+from traces.scenario import load_scenario
 
 NAMES = [name for name in gallery.names() if name.startswith("scoot-")]
 
@@ -65,3 +70,18 @@ def test_a_bootstrap_over_seeds_holds_the_statistic_and_is_narrow_where_seeds_ag
     assert found.value is not None
     assert found.lo < found.value < found.hi
     assert list(outcomes.without([mixed], "random")[0].columns) == ["scoot"]
+
+
+def test_what_is_missing_to_the_best_known_is_told_apart_from_luck() -> None:
+    knobs = present(load_scenario(Asked("cls", THROUGHPUT, "", 1).scenario))
+    better = {**knobs, "max_num_batched_tokens": 1024}
+
+    def row(sampler: str, kind: str, first: float, config: Config) -> dict[str, object]:
+        return {"service": "cls", "sampler": sampler, "seed": 1, "kind": kind, "first": first, **config}
+
+    rows = [row("scoot", "trial", value, knobs) for value in (100.0, 112.0)]
+    rows += [row("scoot", "retest", 110.0, knobs)] * 3 + [row("random", "retest", 120.0, better)] * 3
+    rows += [row("scoot", "retest-default", 100.0, knobs)] * 3
+    found = missing(pd.DataFrame(rows)).set_index("metric")["value"]
+    assert found["gap"] == pytest.approx(10)
+    assert found["luck"] == pytest.approx(2)

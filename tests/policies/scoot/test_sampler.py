@@ -72,6 +72,17 @@ def test_it_ends_better_than_random_search_and_learns_what_crashes() -> None:
     assert crashes < blind
 
 
+def test_until_an_engine_dies_the_forest_changes_no_suggestion() -> None:
+    def lived(sampler: ScootSampler) -> list[dict[str, Any]]:
+        study = optuna.create_study(sampler=sampler)
+        for _ in range(13):
+            trial = study.ask()
+            study.tell(trial, cost({**ask(trial, SPACE), "gpu_memory_utilization": 0.9}))
+        return [trial.params for trial in study.trials]
+
+    assert lived(ScootSampler(SPACE, seed=5)) == lived(ScootSampler(SPACE, seed=5, hidden=False))
+
+
 def test_parallel_workers_get_different_suggestions() -> None:
     study = tuned(ScootSampler(SPACE, seed=3), 12)
     pending = [study.ask() for _ in range(4)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policies.scoot.feasibility import probability_of_feasibility, threshold
-from policies.scoot.surrogate import Surrogate
+from policies.scoot.surrogate import Surrogate, _prior
 from policies.scoot.warping import WarpedMatern
 
 
@@ -42,6 +42,37 @@ def test_it_predicts_a_smooth_function_and_knows_where_it_does_not() -> None:
     assert np.corrcoef(mean, truth)[0, 1] > 0.98
     _, beyond = model.predict(np.column_stack([np.full(50, 1.0), rng.random(50)]))
     assert beyond.mean() > 2 * deviation.mean()
+
+
+def test_the_priors_gradient_is_its_derivative() -> None:
+    theta = np.random.default_rng(7).normal(size=4 + 3 * 2)
+    _, slope = _prior(theta)
+    for place in range(len(theta)):
+        step = np.zeros(len(theta))
+        step[place] = 1e-6
+        assert slope[place] == pytest.approx((_prior(theta + step)[0] - _prior(theta - step)[0]) / 2e-6, abs=1e-6)
+
+
+def test_of_nine_knobs_and_a_dozen_observations_it_does_not_pretend_to_know_more_than_it_does() -> None:
+    """Without priors every other error is beyond four deviations."""
+    errors = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        points, others = rng.random((12, 9)), rng.random((200, 9))
+        truth = [3 * (x[:, 0] - 0.3) ** 2 + 2 * (x[:, 1] - 0.6) ** 2 + x[:, 2] for x in (points, others)]
+        model = Surrogate(points, truth[0] + 0.02 * rng.standard_normal(12), seed=0)
+        mean, deviation = model.predict(others)
+        errors.append(np.abs(model.scaled(truth[1]) - mean) / np.hypot(deviation, model.noise))
+    assert np.mean(np.concatenate(errors) < 4) > 0.85
+
+
+def test_what_is_to_be_improved_on_is_the_mean_at_the_lowest_observation_and_not_its_luck() -> None:
+    rng = np.random.default_rng(8)
+    points = np.repeat(np.linspace(0.05, 0.95, 8), 3)[:, None]
+    values = points[:, 0] + 0.3 * rng.standard_normal(24)
+    model = Surrogate(points, values, seed=0)
+    assert model.best > model.values.min() + 0.3
+    assert model.best < np.median(model.values)
 
 
 def test_what_is_believed_of_a_pending_point_takes_the_doubt_away_and_leaves_the_mean() -> None:
