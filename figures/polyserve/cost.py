@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from figures.frame import Source
 from figures.paper import DOUBLE_IN
 from figures.polyserve import PAPER
 from figures.polyserve.curves import swept
-from figures.polyserve.rates import SEEDS
 from figures.polyserve.setting import CO, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, ratio_over_seeds
 from figures.runner import Runner
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _PERCENT = 60
+_SEEDS = (1, 2, 3)
 
 
 class Cost:
@@ -43,7 +44,7 @@ class Cost:
                 f"cost per request, PolyServe over CO-Minimal, {workload.title}",
                 "< 1: PolyServe lowest, as it packs and returns servers",
                 PAPER,
-                lambda frame, key=key: _ratio(frame, key),
+                partial(_ratio, workload=key),
                 Band(high=1),
             )
             for key, workload in WORKLOADS.items()
@@ -52,7 +53,7 @@ class Cost:
     def data(self, runner: Runner) -> DataFrame:
         import pandas as pd
 
-        seeds = SEEDS[:1] if runner.quick else SEEDS
+        seeds = _SEEDS[:1] if runner.quick else _SEEDS
         frames = []
         for key, workload in list(WORKLOADS.items())[: 2 if runner.quick else None]:
             frame = swept(runner, workload, CO, SYSTEMS[CO], (_PERCENT,), seeds, ("gpu_s", "throughput_req_s", "attainment_dslo"))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from figures.paper import error_bars, series_look
+from figures.paper import series_look
 from figures.polyserve.setting import OURS, SCENARIO, Workload, optimum, policy_sets
-from figures.reproduction import Measured, curve_over_seeds, ratio_over_seeds
+from figures.reproduction import Measured, over_seeds, ratio_over_seeds
 from figures.runner import Runner, Sweep
 from figures.style import Theme
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 METRICS = ("attainment_dslo", "gpu_s", "throughput_req_s", "goodput_req_s")
 LEVEL = 0.9
 ENGINES = 20
+_APART = 2.2
+"""Points of attainment between the bars of two systems' crossings, which are drawn about the line at 90 %."""
+CURVE, CROSSING = "curve", "crossing"
+"""What runs are for (column ``part``): a whole curve, or the place where it falls below ``LEVEL``, for several seeds."""
 
 
 def swept(
@@ -65,8 +69,15 @@ def knee(frame: DataFrame, system: str, level: float = LEVEL) -> Series[Any]:
 
 
 def best_rival(frame: DataFrame, systems: Iterable[str]) -> str:
-    """The system with the highest mean knee, PolyServe apart."""
-    return max((s for s in systems if s != OURS), key=lambda s: np.nan_to_num(knee(frame, s).mean()))
+    """The system with the highest mean knee, PolyServe apart; one that stays above the level at every rate is ahead of all."""
+
+    def place(system: str) -> float:
+        rows = frame[(frame["system"] == system) & (frame["metric"] == "attainment_dslo")]
+        if (rows.groupby("seed")["value"].min() >= LEVEL).any():
+            return float("inf")
+        return float(np.nan_to_num(knee(frame, system).mean()))
+
+    return max((s for s in systems if s != OURS), key=place)
 
 
 def knee_ratio(frame: DataFrame, systems: Iterable[str]) -> Measured:
@@ -76,12 +87,30 @@ def knee_ratio(frame: DataFrame, systems: Iterable[str]) -> Measured:
     return Measured(found.value, found.lo, found.hi, found.seeds, "; ".join(filter(None, (found.note, f"best rival {rival}"))))
 
 
-def draw(axes: Any, frame: DataFrame, systems: Sequence[str], theme: Theme, metric: str = "attainment_dslo") -> None:
-    """Attainment in % over the rate in % of the optimum."""
+def draw(axes: Any, frame: DataFrame, systems: Sequence[str], theme: Theme) -> None:
+    """Attainment in % over the rate in % of the optimum: all runs of one seed, and the place of each crossing over seeds."""
+    import pandas as pd
+
+    attained = frame[(frame["metric"] == "attainment_dslo") & (frame["seed"] == frame["seed"].min())]
+    crossings = frame[frame["part"] == CROSSING]
     for index, system in enumerate(systems):
-        rows = frame[(frame["system"] == system) & (frame["metric"] == metric)]
-        curve = curve_over_seeds(rows, "percent")
-        bars = 100 * error_bars(curve, 0.0, 1.0)
-        axes.errorbar(curve.index, 100 * curve["mean"], bars, elinewidth=0.7, label=system, **series_look(index, theme))
+        look = series_look(index, theme)
+        rows = attained[attained["system"] == system].drop_duplicates("percent").sort_values("percent")
+        axes.plot(rows["percent"], 100 * rows["value"], label=system, **look)
+        found = knee(crossings, system) if len(crossings) else pd.Series(dtype=float)
+        if (place := over_seeds(found)).value is not None:
+            ends = [[place.value - known_or(place.lo, place.value)], [known_or(place.hi, place.value) - place.value]]
+            height = 100 * LEVEL + _APART * ((len(systems) - 1) / 2 - index)
+            axes.errorbar([place.value], [height], xerr=ends, color=look["color"], linewidth=2.2, zorder=4)
+    level(axes, theme)
+
+
+def level(axes: Any, theme: Theme) -> None:
+    """The line at 90 %, and the axis of attainment."""
     axes.axhline(100 * LEVEL, color=theme.muted, linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
     axes.set_ylim(0, 103)
+
+
+def known_or(value: float | None, other: float) -> float:
+    """The end of an interval, or ``other`` where one seed gives none."""
+    return other if value is None else value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from figures.frame import SCENARIOS, Source
 from figures.paper import SINGLE_IN, error_bars, series_look
 from figures.polyserve import PAPER
-from figures.polyserve.rates import SEEDS
 from figures.polyserve.setting import CO, OURS, TPOT, tiered
 from figures.polyserve.setting import SYSTEMS as STACKS
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, over_seeds
@@ -18,6 +18,7 @@ from figures.style import Theme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_SEEDS = (1, 2, 3, 4, 5)
 _SEGMENTS, _SEGMENT_S = 8, 10
 _TURN_S = _SEGMENTS // 2 * _SEGMENT_S
 _SETTLED_S = (20, 40)
@@ -55,7 +56,7 @@ class Inversion:
                 "largest fall of attainment after the turn, engines that start at once",
                 "small dip",
                 PAPER,
-                lambda frame: self._dip(frame, "at once"),
+                partial(_dip, system="at once"),
                 Band(high=0.05),
                 "small means 5 points; the paper's words, no number is recovered",
             ),
@@ -63,7 +64,7 @@ class Inversion:
                 "the same with engines that take 30 s",
                 "small dip",
                 PAPER,
-                lambda frame: self._dip(frame, "after 30 s"),
+                partial(_dip, system="after 30 s"),
                 Band(high=0.05),
                 "the paper assumes engines that start at once",
             ),
@@ -72,7 +73,7 @@ class Inversion:
     def data(self, runner: Runner) -> DataFrame:
         import pandas as pd
 
-        seeds = SEEDS[:1] if runner.quick else SEEDS
+        seeds = _SEEDS[:1] if runner.quick else _SEEDS
         metrics = [f"attainment_dslo@s{i}-{tier}" for i in range(_SEGMENTS) for tier in TPOT]
         frames = []
         for system, (stack, fleet) in SYSTEMS.items():
@@ -101,11 +102,11 @@ class Inversion:
         axes.set_ylabel("requests in time (%)")
         canvas.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=7, columnspacing=0.9)
 
-    @staticmethod
-    def _dip(frame: DataFrame, system: str) -> Measured:
-        """Attainment just before the turn less its least after it."""
-        rows = frame[frame["system"] == system]
-        low, high = _SETTLED_S
-        before = rows[(rows["start_s"] >= low) & (rows["start_s"] < high)].groupby("seed")["value"].mean()
-        after = rows[rows["start_s"] >= _TURN_S].groupby("seed")["value"].min()
-        return over_seeds(before - after)
+
+def _dip(frame: DataFrame, system: str) -> Measured:
+    """Attainment just before the turn less its least after it."""
+    rows = frame[frame["system"] == system]
+    low, high = _SETTLED_S
+    before = rows[(rows["start_s"] >= low) & (rows["start_s"] < high)].groupby("seed")["value"].mean()
+    after = rows[rows["start_s"] >= _TURN_S].groupby("seed")["value"].min()
+    return over_seeds(before - after)

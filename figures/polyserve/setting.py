@@ -73,9 +73,9 @@ class Workload:
         return int(prompt), int(output)
 
 
-def _uniform(prompt: int, output: int, *times_s: float) -> Workload:
+def _uniform(prompt: int, output: int, warmup_s: float, window_s: float, drain_s: float) -> Workload:
     trace = f"{{prompt_tokens: {{uniform: {{min: 1, max: {prompt}}}}}, output_tokens: {{uniform: {{min: 1, max: {output}}}}}}}"
-    return Workload(f"uniform-{prompt}-{output}", f"uniform {prompt}/{output}", trace, *times_s)
+    return Workload(f"uniform-{prompt}-{output}", f"uniform {prompt}/{output}", trace, warmup_s, window_s, drain_s)
 
 
 WORKLOADS = {
@@ -91,6 +91,7 @@ WORKLOADS = {
 }
 
 OURS = "PolyServe"
+GUESTS = "PolyServe, guests in the loosest tier"
 SYSTEMS = {
     CO: {
         OURS: "polyserve",
@@ -113,7 +114,9 @@ def policy_sets(system: str, stack: str, style: str, engines: int, prefillers: i
     """Overrides that give a system its policies and its fleet: PolyServe starts with an engine per tier, the others with all."""
     serving = engines - prefillers
     role = "" if style == CO else ", role: decode"
-    pools = tiered(dict.fromkeys(list(TPOT)[:serving], 1), serving, role) if system == OURS else [_pool("all", serving, role)]
+    pools = (
+        tiered(dict.fromkeys(list(TPOT)[:serving], 1), serving, role) if system in (OURS, GUESTS) else [_pool("all", serving, role)]
+    )
     sets = [f"policy={stack}"]
     if style == PD:
         pools.append(_pool("prefill", prefillers, ", role: prefill"))
@@ -134,12 +137,12 @@ def _pool(name: str, engines: int, more: str) -> str:
     return f"{{name: {name}, gpu: h200, gpus: {engines}{more}}}"
 
 
-def optimum(workload: Workload, style: str, engines: int) -> tuple[float, int]:
+def optimum(workload: Workload, style: str, engines: int, tiers: Mapping[str, float] = TPOT) -> tuple[float, int]:
     """The optimal rate in requests per second, and how many engines compute prompts where that is apart (else 0)."""
     from policies.polyserve.optimal import optimal_rate, optimal_rate_apart
 
     latency, room = engine()
-    fractions = {float(tier.removesuffix("ms")) / 1e3: share for tier, share in TPOT.items()}
+    fractions = {float(tier.removesuffix("ms")) / 1e3: share for tier, share in tiers.items()}
     if style == CO:
         return optimal_rate(engines, fractions, latency, room, workload.lengths), 0
     return optimal_rate_apart(engines, fractions, latency, room, workload.lengths)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Literal
 
 from policies.latency import StepShape
-from policies.polyserve.chunks import PREFILL_TOKENS, largest_chunk
+from policies.polyserve.chunks import PREFILL_TOKENS, Prompt, after, evenly, in_order, largest_chunk, prefilling, shrinks
 from policies.polyserve.outlook import Expected, Outlook, stated
 from policies.types import EngineView, RequestView
 
@@ -34,20 +35,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Backlog:
-    """Tokens to prefill on an engine: ``pending`` in all, ``under_way`` of prompts of which the step in progress computes a chunk,
-    ``waiting`` of those that wait; ``squares``: the sum of the squares of the latter's lengths. ``at``: tells states apart.
+    """What is left to prefill on an engine once the step in progress has ended: ``tokens``, and the ``attention`` that they take,
+    in token². ``at``: tells states apart.
     """
 
-    at: tuple[int, int, int, bool]
-    pending: int
-    under_way: int
-    waiting: int
-    squares: int
-
-    def attended(self, prompt: int) -> int:
-        """Tokens of its own prompt that one of those that wait attends to on average, with ``prompt`` behind them; rounded up."""
-        attended = (self.squares + prompt * prompt) // (2 * (self.waiting + prompt))
-        return attended + -attended % _ATTENDED
+    at: tuple[int, int, int, bool, float]
+    tokens: int
+    attention: float
 
 
 _ATTENDED = 512
@@ -87,6 +81,7 @@ class Admission:
         self._outlooks: dict[str, Outlook] = {}
         self._steps: dict[str, tuple[tuple[float, ...], dict[int, tuple[int, float]]]] = {}
         self._backlogs: dict[str, _Backlog] = {}
+        self._runs: dict[str, tuple[tuple[int, bool, float, int], Sequence[Prompt]]] = {}
 
     def decode(self, request: RequestView, engine: EngineView, budget_s: float, *, prefill: bool, timely: bool = True) -> Verdict:
         """Judge an engine that is to decode a request within ``budget_s`` per token, and with ``prefill`` to compute its prompt.
@@ -125,8 +120,7 @@ class Admission:
         busy = max(0.0, engine.step_ends_s - now)
         waited = now - request.arrival_s + busy
         if prefill:
-            backlog = self._backlog(engine, busy > 0)
-            takes, iter_now = self._prefill_beside_decodes(engine, backlog, request.prompt_tokens, budget_s, ttft - waited)
+            takes, iter_now = self._prefill_beside_decodes(engine, busy > 0, request.prompt_tokens, budget_s, ttft - waited)
             first = waited + takes
             second = first + iter_now
         else:
@@ -139,49 +133,75 @@ class Admission:
         return Verdict(first, iter_now, iter_max, refused)
 
     def _prefill_beside_decodes(
-        self, engine: EngineView, backlog: _Backlog, prompt: int, budget_s: float, left_s: float
+        self, engine: EngineView, busy: bool, prompt: int, budget_s: float, left_s: float
     ) -> tuple[float, float]:
         """Seconds from the end of the step in progress until the prompt is computed behind what is pending, and of the step after;
         ``inf`` if chunks run dry or late.
         """
         latency, decodes, context = engine.latency, engine.running_count, engine.kv_tokens_used
-        left, chunk, seconds = backlog.pending + prompt, engine.max_batched_tokens, 0.0
+        backlog = self._backlog(engine, busy, budget_s)
+        left, attention, seconds = backlog.tokens + prompt, backlog.attention + prompt * prompt / 2, 0.0
+        chunk = engine.max_batched_tokens
         if decodes:
-            chunk, shrinks = self._chunks(engine, decodes, context, budget_s, backlog.attended(prompt))
+            chunk, shrinking = self._chunks(engine, decodes, context, budget_s, attention / left)
             if chunk <= 0:
                 return inf, inf
-            left -= min(chunk, backlog.under_way)
             if chunk < left:
                 grown = left + left / chunk * decodes
-                last = int(chunk - shrinks * grown)
+                last = int(chunk - shrinking * grown)
                 if last <= 0:
                     return inf, inf
                 seconds = ceil(2 * left / (chunk + last)) * budget_s  # the last one is filled up by whoever comes next
                 if seconds > left_s:
                     return inf, inf
                 left, context = 0, int(context + grown)
+        per_token = attention / left if left else 0.0
         while left > 0:
             size = min(chunk, left)
-            seconds += latency.seconds(StepShape(size, size * (max(0, prompt - left) + size / 2), 1, decodes, context))
+            seconds += latency.seconds(StepShape(size, size * per_token, 1, decodes, context))
             left -= size
             context += size
         return seconds, latency.seconds(StepShape(decode_seqs=decodes + 1, decode_context=context + decodes))
 
-    def _backlog(self, engine: EngineView, busy: bool) -> _Backlog:
-        """What is pending on an engine; looked at again when that has changed."""
+    def _backlog(self, engine: EngineView, busy: bool, budget_s: float) -> _Backlog:
+        """What will be pending on an engine; looked at again when that has changed."""
         pending = engine.pending_prefill_tokens
-        at = (engine.step, pending, engine.waiting_count, busy)
+        at = (engine.step, pending, engine.waiting_count, busy, budget_s)
         known = self._backlogs.get(engine.id)
         if known is not None and known.at == at:
             return known
-        waiting = [request.prompt_tokens + request.generated_tokens for request in engine.waiting] if pending else []
-        behind = sum(waiting)
-        under_way = max(0, pending - behind) if busy else 0
-        found = self._backlogs[engine.id] = _Backlog(at, pending, under_way, behind, sum(tokens * tokens for tokens in waiting))
+        tokens, attention = 0, 0.0
+        for request in engine.waiting if pending else ():
+            left = request.prompt_tokens + request.generated_tokens
+            tokens += left
+            attention += left * left / 2
+        if pending > tokens:
+            runs = self._under_way(engine, busy, budget_s)
+            tokens += sum(prompt.left for prompt in runs)
+            attention += sum(prompt.attention(prompt.left) for prompt in runs)
+        found = self._backlogs[engine.id] = _Backlog(at, tokens, attention)
         return found
 
-    def _chunks(self, engine: EngineView, decodes: int, context: int, budget_s: float, attended: int) -> tuple[int, float]:
-        """The largest chunk of the next step, and by how much it shrinks with every token of context; once for each step."""
+    def _under_way(self, engine: EngineView, busy: bool, budget_s: float) -> Sequence[Prompt]:
+        """What is left of the prompts that run once the step in progress, where there is one, has computed its chunk."""
+        at = (engine.step, busy, budget_s, engine.running_count)
+        then, known = self._runs.get(engine.id, (None, ()))
+        if then == at:
+            return known
+        prompts: Sequence[Prompt] = [Prompt.of(request) for request in prefilling(engine.running)]
+        if busy and prompts:
+            decodes = engine.running_count - len(prompts)
+            context, limit = engine.kv_tokens_used, engine.max_batched_tokens - decodes
+            chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, in_order(prompts)) if decodes else limit
+            prompts = after(prompts, chunk)
+        self._runs[engine.id] = at, prompts
+        return prompts
+
+    def _chunks(self, engine: EngineView, decodes: int, context: int, budget_s: float, per_token: float) -> tuple[int, float]:
+        """The largest chunk of the next step, where each of its tokens attends to ``per_token`` tokens, and by how much it shrinks
+        with every token of context; once for each step.
+        """
+        attended = ceil(per_token / _ATTENDED) * _ATTENDED
         at = (engine.step, decodes, context, budget_s)
         then, known = self._steps.get(engine.id, (None, {}))
         if then != at:
@@ -190,9 +210,8 @@ class Admission:
         if attended in known:
             return known[attended]
         limit = engine.max_batched_tokens - decodes
-        chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, attended)
-        later = largest_chunk(engine.latency, decodes, context + limit, budget_s, chunk, attended)
-        found = known[attended] = chunk, (chunk - later) / limit if limit > 0 else 0.0
+        chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, evenly(attended))
+        found = known[attended] = chunk, shrinks(engine.latency, decodes, context, budget_s, chunk, attended)
         return found
 
     def prefill(self, request: RequestView, engine: EngineView) -> Verdict:

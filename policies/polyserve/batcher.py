@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import inf
 
 from policies.decisions import StepPlan
-from policies.polyserve.chunks import PREFILL_TOKENS, largest_chunk
+from policies.polyserve.chunks import PREFILL_TOKENS, Prompt, in_order, largest_chunk, prefilling
 from policies.polyserve.tiers import tier_budget_s
 from policies.types import RequestView, Role, StepView
 
@@ -48,13 +49,13 @@ class PolyServe:
             return StepPlan(whole, reason="nothing to weigh")
         running, waiting = engine.running, engine.waiting
         budget = self._tightest(engine, running, waiting)
-        prefilling = _prefilling(running)
-        decoding = len(running) - len(prefilling)
+        prompts = prefilling(running)
+        decoding = len(running) - len(prompts)
         if not decoding or budget == inf:
             return StepPlan(whole, reason="no decode has an objective to keep")
-        computed = prefilling[-1].prefilled_tokens if prefilling else 0
-        context = engine.kv_tokens_used - sum(request.prefilled_tokens for request in prefilling)
-        chunk = largest_chunk(engine.latency, decoding, context, budget * (1 - self.margin), whole - decoding, computed)
+        context = engine.kv_tokens_used - sum(request.prefilled_tokens for request in prompts)
+        attended = in_order(_next_prompts(prompts, waiting, whole))
+        chunk = largest_chunk(engine.latency, decoding, context, budget * (1 - self.margin), whole - decoding, attended)
         chunk = max(chunk, self.min_chunk)
         return StepPlan(min(whole, decoding + chunk), valid_steps=1, reason=f"chunk of {chunk} within {budget * 1e3:g} ms")
 
@@ -81,11 +82,12 @@ def _least(requests: Iterable[RequestView]) -> float:
     return min((r.slo.tpot_s for r in requests if r.slo.tpot_s is not None), default=inf)
 
 
-def _prefilling(running: Sequence[RequestView]) -> list[RequestView]:
-    """Who has no token yet, the last admitted first: they stand at the end of those that run."""
-    found: list[RequestView] = []
-    for request in reversed(running):
-        if request.prefilled_tokens >= request.prompt_tokens:
+def _next_prompts(running: Sequence[RequestView], waiting: Sequence[RequestView], tokens: int) -> list[Prompt]:
+    """Those that the next ``tokens`` of prefill are of: who runs, then who waits."""
+    found: list[Prompt] = []
+    for request in chain(running, waiting):
+        if tokens <= 0:
             break
-        found.append(request)
+        found.append(Prompt.of(request))
+        tokens -= found[-1].left
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf
+from typing import Literal
 
 from policies.decisions import Assign, Hold, Routing
 from policies.polyserve.admission import Admission, Projection
@@ -35,19 +36,30 @@ class PolyServe:
     Args:
         projection: how a batch's KV peak is foreseen, ``bound`` or ``simulate`` (``policies.polyserve.admission``).
         promotion: whether requests may go to tighter tiers.
-        reserve: share of the TTFT objective that predicted times to the first token must leave over. 0 as in the paper, whose
-            predictions are exact; the gradient fills engines up to the objective, so that what is predicted to come just in time
-            comes too late where they are not.
+        hosts: which of the tighter tiers is asked first, the ``tightest`` (as in PolyServe's port to vLLM) or the ``loosest``.
+        reserve: share of the TTFT objective that predicted times to the first token must leave over. 0 where predictions are exact,
+            as in the paper. Steps vary, and dynamic chunking fills them to the budget: whose first token comes just in time has
+            nothing left for a step that takes a little longer.
 
     Source: PolyServe, arXiv 2507.17769, §4.
     """
 
-    __slots__ = ("_admission", "_given", "_gradients", "_lengths", "promotion")
+    __slots__ = ("_admission", "_given", "_gradients", "_lengths", "hosts", "promotion")
 
-    def __init__(self, *, projection: Projection = "bound", promotion: bool = True, reserve: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        projection: Projection = "bound",
+        promotion: bool = True,
+        hosts: Literal["tightest", "loosest"] = "tightest",
+        reserve: float = 0.05,
+    ) -> None:
+        if hosts not in ("tightest", "loosest"):
+            raise ValueError(f"hosts is {hosts!r}; choose tightest or loosest")
         self._lengths = OutputLengths()
         self._admission = Admission(projection=projection, reserve=reserve, expected=self._lengths.expected)
         self.promotion = promotion
+        self.hosts = hosts
         self._given: dict[str, float] = {}
         """The tightest budgets that engines of no tier have been given, by id."""
         self._gradients = {False: Gradients(), True: Gradients()}
@@ -84,7 +96,8 @@ class PolyServe:
                     self._given[found.id] = self._kept(found, budget)
                 return Assign(found.id, f"fullest engine of {own} that attains the objectives")
         if self.promotion:
-            for host_budget, host in gradients.tighter(request.model, budget):
+            tighter = gradients.tighter(request.model, budget)
+            for host_budget, host in tighter if self.hosts == "tightest" else reversed(tighter):
                 found = self._fullest(request, gradients, host, host_budget, late)
                 if found is not None:
                     return Assign(found.id, f"promoted to {host}: {own} is full")

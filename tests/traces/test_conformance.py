@@ -69,7 +69,7 @@ def warnings(target: type | object) -> dict[str, str]:
 def test_a_finding_names_the_line_at_fault() -> None:
     module = importlib.import_module(f"{broken.__name__}.survival_engine_left")
     (finding,) = [f for f in check(module.Policy) if f.level is Level.ERROR]
-    assert "KeyError: 'e4' (survival_engine_left.py:20)" in finding.what
+    assert "KeyError: 'e4' (survival_engine_left.py:21)" in finding.what
     assert "engines that join, fail and drain" in finding.what
 
 

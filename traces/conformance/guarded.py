@@ -23,7 +23,7 @@ _CONTRACT: dict[str, frozenset[str]] = {
 for _own in ("own engine", "drafting engine"):
     _CONTRACT[_own] |= _CONTRACT["engine"]
 _ENGINES = frozenset({"engines", "members", "idle"})
-_REQUESTS = frozenset({"running", "waiting", "arrived", "held", "completed"})
+_REQUESTS = frozenset({"running", "waiting", "arrived", "held"})
 # Names under which a server's or a simulator's own objects keep what has not happened yet.
 _FORETOLD = frozenset({FUTURE, "output_tokens", "finish_step", "finish_s", "remaining_tokens", "max_tokens"})
 
@@ -48,6 +48,8 @@ class Guarded:
             value = getattr(view, name)
             if name in _REQUESTS:
                 return GuardedList((Guarded(r, "request", note, oracle) for r in value), f"{shown}.{name}", note)
+            if name == "completed":  # the past, as plain tuples
+                return GuardedList(value, f"{shown}.{name}", note)
             if name in _ENGINES:
                 return GuardedList((Guarded(e, "engine", note, oracle) for e in value), f"fleet.{name}", note)
             return value

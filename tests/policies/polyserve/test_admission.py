@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, StepShape
 from policies.polyserve.admission import Admission
-from policies.polyserve.chunks import largest_chunk
+from policies.polyserve.chunks import Prompt, after, evenly, in_order, largest_chunk
 from policies.polyserve.outlook import Outlook, kv_peak
 from policies.polyserve.tiers import BEST_EFFORT, budget_s, tier_of
 from policies.types import SLO
@@ -37,14 +37,14 @@ def request(
 
 @pytest.mark.parametrize(("decodes", "context", "budget"), [(0, 0, 0.03), (10, 5000, 0.03), (100, 12_000, 0.0241)])
 def test_the_largest_chunk_fills_the_budget_to_within_sixteen_tokens(decodes: int, context: int, budget: float) -> None:
-    chunk = largest_chunk(LINEAR, decodes, context, budget, 8192)
+    chunk = largest_chunk(LINEAR, decodes, context, budget, 8192, evenly(0))
     by_hand = (budget - 10e-3 - 1e-6 * context) / 10e-6 - decodes
     assert by_hand - 16 <= chunk <= by_hand + 1e-6
 
 
 def test_no_chunk_fits_where_decodes_use_up_the_budget_and_the_limit_holds() -> None:
-    assert largest_chunk(LINEAR, 100, 50_000, 0.03, 8192) == 0
-    assert largest_chunk(LINEAR, 1, 0, inf, 512) == 512
+    assert largest_chunk(LINEAR, 100, 50_000, 0.03, 8192, evenly(0)) == 0
+    assert largest_chunk(LINEAR, 1, 0, inf, 512, evenly(0)) == 512
 
 
 def test_the_kv_peak_of_three_requests_by_hand() -> None:
@@ -123,7 +123,8 @@ def test_a_prompt_that_came_during_the_step_in_progress_is_no_part_of_it() -> No
     # The step has 20 ms to go and decodes alone; whoever is behind the prompt waits for both.
     busy = {"now_s": 0.0, "step_ends_s": 0.02, "pending_prefill_tokens": 800}
     waits = engine(running=20, context=500, **busy, waiting=(Request(id=9, prompt_tokens=800),), waiting_count=1)
-    runs = engine(running=20, context=500, **busy)  # a prompt of 800 tokens that runs is what the step computes
+    runs = engine(running=20, context=500, **busy)
+    runs = replace(runs, running=(*runs.running, Request(id=9, prompt_tokens=800)))  # one that runs is what the step computes
     late, early = (Admission().decode(request(prompt=800, ttft=1.0), here, 0.03, prefill=True).ttft_s for here in (waits, runs))
     assert late == pytest.approx(0.02 + 2 * 0.03)
     assert 0.02 < early < 0.02 + 0.03  # one chunk, which no one is there to fill up
@@ -137,6 +138,30 @@ def test_chunks_are_smaller_where_prompts_attend_to_much_that_is_computed() -> N
     )
     first, second = (Admission().decode(request(ttft=9.0), here, 0.03, prefill=True).ttft_s for here in (short, long))
     assert first < second
+
+
+STEEP = FingerprintLatency(Fingerprint.linear(overhead_s=10e-3, per_token_s=10e-6, per_prefill_attention_s=5e-9))
+
+
+def test_what_is_left_of_a_long_prompt_under_way_attends_to_all_that_is_computed_of_it() -> None:
+    # Both engines have 4,000 tokens to go, of one prompt that runs; in one they stand behind 20,000 that are there.
+    here = replace(engine(running=1, pending_prefill_tokens=4000), latency=STEEP, now_s=0.0, step_ends_s=0.0)
+    young, old = (
+        replace(here, running=(*here.running, Request(id=9, prompt_tokens=4000 + done, prefilled_tokens=done)))
+        for done in (0, 20_000)
+    )
+    first, second = (Admission().decode(request(prompt=16, ttft=9.0), one, 0.03, prefill=True).ttft_s for one in (young, old))
+    # 30 ms less 10 ms leave 987 tokens of 10 µs + 2,048 × 5 ns each, or 166 of 10 µs + 22,016 × 5 ns.
+    assert first == pytest.approx(5 * 0.03)
+    assert 24 * 0.03 <= second <= 27 * 0.03
+
+
+def test_prompts_are_computed_in_order_and_each_attends_to_its_own_tokens() -> None:
+    prompts = [Prompt(100, 900), Prompt(300), Prompt(500)]
+    assert in_order(prompts)(100) == (100 * 950, 1)
+    assert in_order(prompts)(450) == (100 * 950 + 300 * 150 + 50 * 25, 3)
+    assert after(prompts, 150) == [Prompt(250, 50), Prompt(500)]
+    assert after(prompts, 1000) == []
 
 
 def test_the_second_token_waits_for_the_step_in_progress_and_for_the_one_in_which_the_kv_is_pulled() -> None:

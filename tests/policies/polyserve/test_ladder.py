@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from policies.decisions import Activate, Assign, Drain, Hold, Move
+from policies.fingerprint import Fingerprint
+from policies.latency import FingerprintLatency, StepShape
 from policies.polyserve.batcher import PolyServe as Batcher
 from policies.polyserve.router import PolyServe as Router
 from policies.polyserve.scaler import PolyServe as Scaler
@@ -37,6 +39,13 @@ def test_it_is_promoted_to_the_tightest_tier_that_takes_it_only_when_its_own_is_
     assert Router(promotion=False).route(request(tpot=0.05), fleet(full, tight, middle)) == Hold(
         "no engine of 50ms or tighter attains the objectives", queue="50ms"
     )
+
+
+def test_the_loosest_of_the_tighter_tiers_may_be_asked_first() -> None:
+    engines = (named("e0", "50ms", 300, 200), named("e1", "20ms", 1), named("e2", "30ms", 1))
+    assert Router(hosts="loosest").route(request(tpot=0.05), fleet(*engines)).engine == "e2"  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="tightest or loosest"):
+        Router(hosts="any")  # type: ignore[arg-type]
 
 
 def test_a_guest_is_judged_with_its_hosts_budget() -> None:
@@ -153,6 +162,20 @@ def test_the_chunk_is_what_the_tightest_objective_on_the_engine_leaves() -> None
     assert plan.valid_steps == 1
     with_margin = Batcher(margin=0.1).plan(Engine(latency=LINEAR, **values))  # type: ignore[arg-type]
     assert plan.token_budget - with_margin.token_budget == pytest.approx(300, abs=32)
+
+
+def test_a_step_of_several_prompts_fills_its_budget_with_what_each_attends_to() -> None:
+    steep = FingerprintLatency(Fingerprint.linear(overhead_s=10e-3, per_token_s=10e-6, per_prefill_attention_s=5e-9))
+    decode = Request(id=1, prompt_tokens=100, prefilled_tokens=100, slo=SLO(tpot_s=0.04))
+    nearly = Request(id=2, prompt_tokens=6000, prefilled_tokens=5900)
+    waiting = tuple(Request(id=3 + i, prompt_tokens=200) for i in range(20))
+    values = {"running_count": 2, "running": (decode, nearly), "waiting": waiting, "pending_prefill_tokens": 4100}
+    plan = Batcher().plan(Engine(latency=steep, kv_tokens_used=6000, **values))  # type: ignore[arg-type]
+    chunk = plan.token_budget - 1
+    whole, rest = divmod(chunk - 100, 200)
+    attention = 100 * 5950 + whole * 200 * 100 + rest * rest / 2
+    step = steep.seconds(StepShape(chunk, attention, 2 + whole, 1, 100))
+    assert 0.04 - 17 * 11e-6 <= step <= 0.04
 
 
 def test_prompts_get_on_even_where_decodes_use_up_the_budget() -> None:
