@@ -1,4 +1,6 @@
-"""Time in the real world: seconds since the run's start, by the wall or made up, and the order of what happens at one instant."""
+"""Time in the real world: seconds since the run's start, by the wall, by a core or made up, and the order of what happens at one
+instant.
+"""
 
 from __future__ import annotations
 
@@ -105,11 +107,22 @@ class WallClock(_Agenda):
 
     def __init__(self, epoch_s: float | None = None) -> None:
         super().__init__()
-        self.epoch_s = time.monotonic() if epoch_s is None else epoch_s
+        self.epoch_s = self._read() if epoch_s is None else epoch_s
         self._held_s: float | None = None
 
+    def _read(self) -> float:
+        return time.monotonic()
+
     def now(self) -> float:
-        return time.monotonic() - self.epoch_s if self._held_s is None else self._held_s
+        return self._read() - self.epoch_s if self._held_s is None else self._held_s
+
+    def restart(self) -> None:
+        """It is second 0 again."""
+        self.epoch_s = self._read()
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time go by."""
+        time.sleep(seconds)
 
     def hold(self) -> None:
         self._held_s = self.now()
@@ -124,3 +137,17 @@ class WallClock(_Agenda):
             heappop(heap)[3]()
             acted = True
         return acted
+
+
+class CoreClock(WallClock):
+    """Goes on while this thread has a core: what its work takes on a machine that has nothing else to do. Waiting is skipped."""
+
+    def __init__(self) -> None:
+        self._skipped_s = 0.0
+        super().__init__()
+
+    def _read(self) -> float:
+        return time.thread_time() + self._skipped_s
+
+    def wait(self, seconds: float) -> None:
+        self._skipped_s += seconds

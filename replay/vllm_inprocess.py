@@ -1,14 +1,15 @@
-"""Real vLLM engines in this very process, stepped in turn by hand, in wall time: no server, no socket, no other process between
-a decision and its effect. For tests of decisions; engines wait for each other, so latencies are those of one busy device.
+"""Real vLLM engines in this very process, stepped in turn by hand: no server, no socket, no other process between a decision and
+its effect. For tests of decisions; engines wait for each other, so latencies are those of one busy device. Time is the wall's, or
+that of the core that does the work (``replay.clock``), so that latencies can be tested beside other work.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from vllm import EngineArgs, SamplingParams
 from vllm.config import KVTransferConfig
 from vllm.sampling_params import RequestOutputKind
@@ -16,7 +17,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from policies.protocols import Batcher, Speculator
 from policies.types import EngineState, Role
-from replay.clock import WallClock
+from replay.clock import CoreClock, WallClock
 from replay.engine import Listener
 from replay.fleet import Fleet
 from replay.journal import Journal
@@ -31,8 +32,9 @@ from replay.vllm_scheduler import SteeredScheduler
 from replay.vllm_views import LiveEngine, Viewed
 from replay.wire import KEY, Left, Settings, settle, told
 from replay.world import Watch, World
+from traces.errors import InputError
 
-_LONGEST_SLEEP_S = 0.005
+_LONGEST_WAIT_S = 0.005
 
 
 class InProcessEngine(Viewed):
@@ -150,9 +152,9 @@ def run_in_process(world: World, folder: Path, watch: Watch | None) -> Facts:
     """Start the pools' engines one after the other, and play the scenario on them.
 
     Raises:
-        InputError: an engine knob that the device does not allow.
+        InputError: an engine knob that the device does not allow, or a core's clock where more than one thread works.
     """
-    clock = WallClock()
+    clock = CoreClock() if world.choice.clock == "core" else WallClock()
     fleet = world.fleet(clock, observe_s=world.scenario.sim.observe_s)
     prompts = world.prompts(min(vocabulary(pool, world.choice) for pool in world.scenario.pools))
     engines = []
@@ -173,9 +175,11 @@ def run_in_process(world: World, folder: Path, watch: Watch | None) -> Facts:
                 listener=fleet,
             )
         )
+    if world.choice.clock == "core":
+        _refuse_threads()
     load = Load(clock, world.workload, fleet.dispatch, concurrency=world.built.concurrency, until_s=world.until_s)
     fleet.on_done = load.on_done
-    clock.epoch_s = time.monotonic()
+    clock.restart()
     world.set_going(fleet, engines, clock)
     load.start()
     stopped = _play(world, clock, fleet, load, engines, watch)
@@ -194,12 +198,20 @@ def _play(world: World, clock: WallClock, fleet: Fleet, load: Load, engines: lis
             for engine in busy:
                 engine.step()
             if not busy:
-                time.sleep(min(max(clock.next_s - clock.now(), 0.0), _LONGEST_SLEEP_S))
+                clock.wait(min(max(clock.next_s - clock.now(), 0.0), _LONGEST_WAIT_S))
             if watch is not None:
                 watch(world.progress(clock, fleet))
     except KeyboardInterrupt:
         return True
     return False
+
+
+def _refuse_threads() -> None:
+    if torch.cuda.is_available() or torch.get_num_threads() > 1:
+        raise InputError(
+            f"replay.clock: `core` times one thread that does all the work, and here a GPU or {torch.get_num_threads()} threads do "
+            "it; set the environment variable OMP_NUM_THREADS=1, or write `clock: wall`"
+        )
 
 
 def _unsound(world: World, load: Load) -> list[str]:

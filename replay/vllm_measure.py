@@ -23,7 +23,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from policies.batchers import VLLM
 from policies.latency import StepShape
-from replay.clock import WallClock
+from replay.clock import CoreClock, WallClock
 from replay.journal import Journal
 from replay.knobs import engine_arguments, vocabulary
 from replay.prompts import Prompts
@@ -92,13 +92,6 @@ def measure(
             bench.close()
 
 
-class _CoreClock(WallClock):
-    """Goes on while this thread has a core: what its work takes on a machine that has nothing else to do."""
-
-    def now(self) -> float:
-        return time.thread_time()
-
-
 class _Bench:
     """An engine, and the steps that it takes."""
 
@@ -115,7 +108,7 @@ class _Bench:
         scheduler = self._engine.engine_core.engine_core.scheduler
         report = DirectReport(self._journal, 0, _ignore)
         cuda = torch.cuda.is_available()
-        clock = WallClock() if cuda or torch.get_num_threads() > 1 else _CoreClock()
+        clock = WallClock() if cuda or torch.get_num_threads() > 1 else CoreClock()
         scheduler.steer(Settings("e0", 0, "measured"), VLLM(), clock, report)
         view = scheduler.view
         window = int(self._engine.model_config.max_model_len)

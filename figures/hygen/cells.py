@@ -26,6 +26,9 @@ class Panel:
 FEW = Panel((1, 2, 3, 4), (11, 12, 13, 14))
 MANY = Panel((*FEW.profiled, *range(21, 29)), (*FEW.shown, *range(31, 39)))
 """For P99 TTFT: a run has some 200 online requests, so that its P99 is the second slowest of them."""
+MOST = Panel((*MANY.profiled, *range(41, 53)), (*MANY.shown, *range(71, 83)))
+"""For P99 TTFT alone at tolerances up to ``TIGHT``: half of the interval over ``MANY`` seeds is nearly as wide as those."""
+TIGHT = 0.1
 LATENCIES: Mapping[str, str] = {
     "itl_s.mean@chat": "mean TBT",
     "itl_s.p99@chat": "P99 TBT",
@@ -107,9 +110,9 @@ class Cells:
         """What is measured of an arm, labelled; on the seeds that show the objectives."""
         return self.measured(batcher, panel(objectives).shown).assign(setting=self.setting.name, policy=policy, **told)
 
-    def online_alone(self) -> DataFrame:
-        """What all others are held against, on all seeds."""
-        return self.measured(self.alone, MANY.shown).assign(setting=self.setting.name, policy=ALONE)
+    def online_alone(self, seeds: Sequence[int] = FEW.shown) -> DataFrame:
+        """What all others are held against."""
+        return self.measured(self.alone, seeds).assign(setting=self.setting.name, policy=ALONE)
 
     def hygen(self, objectives: Sequence[Objective], **told: Any) -> DataFrame:
         """The cell of these objectives; where no budget keeps them, offline work is off."""
@@ -125,7 +128,10 @@ class Cells:
 
 def panel(objectives: Sequence[Objective]) -> Panel:
     """The seeds that these objectives take."""
-    return MANY if any(objective.metric == TAIL for objective in objectives) else FEW
+    if not any(objective.metric == TAIL for objective in objectives):
+        return FEW
+    tight = [objective.tolerance is not None and objective.tolerance <= TIGHT for objective in objectives]
+    return MOST if tight == [True] else MANY
 
 
 def values(frame: DataFrame, policy: str, metric: str, **where: Any) -> Any:

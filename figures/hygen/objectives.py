@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from figures.frame import Source
 from figures.hygen import PAPER
-from figures.hygen.cells import HYGEN, OFFLINE, TAIL, Cells, Setting, share_within, slowdown, values
+from figures.hygen.cells import HYGEN, MANY, OFFLINE, TAIL, Cells, Setting, share_within, slowdown, values
 from figures.hygen.drawing import draw_points, look, percent, thousands
 from figures.hygen.tolerance import MAIN
 from figures.paper import DOUBLE_IN
@@ -85,7 +85,7 @@ class Objectives:
 
         frames = []
         cells = Cells(runner, MAIN)
-        frames.append(cells.online_alone())
+        frames.append(cells.online_alone(MANY.shown))
         for tolerance in TOLERANCES[1::2] if runner.quick else TOLERANCES:
             both = [Objective(MEAN, tolerance), Objective(TAIL, TAIL_TOLERANCE)]
             frames.append(cells.hygen(both, study="both", objective=MEAN, tolerance=tolerance))

@@ -146,6 +146,7 @@ class Profiling:
         right.set_xticks(range(len(PUBLISHED_GPU_HOURS)), list(PUBLISHED_GPU_HOURS), size=7)
         right.set_ylabel("GPU-hours of profiling")
         right.set_yscale("log")
+        right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.set_ylim(0.3, 60)
 
 

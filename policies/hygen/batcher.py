@@ -25,8 +25,8 @@ class HyGen:
     ``budget_s``; so does a step without online work, as a request may come while it runs. Where online requests need memory
     or seats, offline ones are preempted, the last admitted first.
 
-    Where the engine speculates, a decode is planned with as many draft tokens as decodes lately brought along, so that drafts,
-    prefill chunks and offline work share the one budget.
+    Where the engine speculates, a decode is planned with as many draft tokens as decodes lately brought along, and a step with what
+    drafting lately took, so that drafts, prefill chunks and offline work share the one budget.
 
     The predictor is linear in a step's tokens; without ``weights`` it is fitted to what the engine's latency model says. Where
     steps turn out otherwise, or online requests miss their objectives, offline work is off until that is over; the plan's reason
@@ -120,7 +120,8 @@ class HyGen:
             max(self.chunk_tokens, len(running)),
             self.headroom,
             keep_state=self.keep_state,
-            drafts=(round(self._drafts.online), round(self._drafts.offline)),
+            drafts=self._drafts.expected,
+            drafting_s=self._drafts.drafting_s,
         )
         step.take_online(online, self._lines)
         reason = ""
@@ -169,7 +170,8 @@ class HyGen:
         timed = self._watch.stop(engine, running)
         self._drafts.look(engine, running)
         if timed is not None:
-            self._failsafe.step(timed)
+            if self._drafts.took(timed.measured_s - timed.predicted_s):
+                self._failsafe.step(timed)
             decoding = [r for r in running if not r.offline and r.generated_tokens > 1]
             gap_s = timed.measured_s / max(self._drafts.yielded, 1.0)
             if self._governor is not None and decoding:

@@ -8,14 +8,17 @@ from policies.types import RequestView, StepView
 
 
 class DraftWatch:
-    """Draft tokens of one decode in the next step, and the tokens that it yields, by those of the latest steps.
+    """Draft tokens of one decode in the next step, and the tokens that it yields, by those of the latest steps; and the seconds
+    that drafting them takes, by how much longer steps lately took than their tokens tell.
 
-    A moving mean over plans, of online and of offline decodes apart: a speculator treats them differently.
+    Moving means over plans, of online and of offline decodes apart: a speculator treats them differently.
     """
 
-    __slots__ = ("_before", "_step", "offline", "online", "yielded")
+    __slots__ = ("_before", "_drafting_s", "_foreseen", "_learnt", "_seen", "_step", "offline", "online", "yielded")
 
     _LATEST = 0.25
+    _SETTLED = 16
+    """Steps with drafts after which they are foreseen."""
 
     def __init__(self) -> None:
         self.online = self.offline = 0.0
@@ -23,9 +26,33 @@ class DraftWatch:
         """Tokens that an online decode gets from a step."""
         self._before: dict[int, tuple[int, int]] = {}
         self._step = 0
+        self._drafting_s = 0.0
+        self._learnt = 0
+        self._foreseen = self._seen = False
+
+    @property
+    def expected(self) -> tuple[int, int]:
+        """Draft tokens that an online and an offline decode bring along into the next step."""
+        return round(self.online), round(self.offline)
+
+    @property
+    def drafting_s(self) -> float:
+        """Seconds of the next step in which the drafter runs."""
+        return self._drafting_s if any(self.expected) else 0.0
+
+    def took(self, late_s: float) -> bool:
+        """What was looked at last took so much longer than predicted. Whether that says something of the prediction: drafts were
+        foreseen, and for long enough, or there were none and none foreseen.
+        """
+        if not (self._seen and self._foreseen):
+            return self._seen == self._foreseen
+        self._drafting_s = max(0.0, self._drafting_s + self._LATEST * late_s)
+        self._learnt += 1
+        return self._learnt > self._SETTLED
 
     def look(self, engine: StepView, running: Sequence[RequestView]) -> None:
         """See what has been drafted and generated since the last look."""
+        self._foreseen, self._seen = any(self.expected), False
         steps, self._step = engine.step - self._step, engine.step
         now = {r.id: (r.drafted_tokens, r.generated_tokens) for r in running if r.generated_tokens}
         if steps > 0 and self._before:
@@ -37,6 +64,7 @@ class DraftWatch:
                 ]
                 served = [(drafted, generated) for drafted, generated in gains if generated]
                 if served:
+                    self._seen = self._seen or any(drafted for drafted, _ in served)
                     self._learn(offline, *(sum(column) / len(served) / steps for column in zip(*served, strict=True)))
         self._before = now
 

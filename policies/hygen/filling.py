@@ -6,23 +6,27 @@ from policies.hygen.predictor import Predictor
 
 
 class Filling:
-    """The sums that a predictor's features are made of. ``left``: tokens that the step has room for."""
+    """The sums that a predictor's features are made of. ``left``: tokens that the step has room for; ``drafting_s``: what drafting
+    for its decodes takes.
+    """
 
-    __slots__ = ("_predictor", "context", "decodes", "left", "prefills", "tokens")
+    __slots__ = ("_drafting_s", "_predictor", "context", "decodes", "left", "prefills", "tokens")
 
-    def __init__(self, predictor: Predictor, left: int) -> None:
+    def __init__(self, predictor: Predictor, left: int, drafting_s: float = 0.0) -> None:
         self._predictor = predictor
+        self._drafting_s = drafting_s
         self.left = left
         self.tokens = self.context = self.prefills = self.decodes = 0
 
     def copy(self) -> Filling:
-        twin = Filling(self._predictor, self.left)
+        twin = Filling(self._predictor, self.left, self._drafting_s)
         twin.tokens, twin.context, twin.prefills, twin.decodes = self.tokens, self.context, self.prefills, self.decodes
         return twin
 
     @property
     def seconds(self) -> float:
-        return self._predictor.seconds(self.tokens, self.context, self.prefills, self.decodes)
+        drafting_s = self._drafting_s if self.decodes else 0.0
+        return drafting_s + self._predictor.seconds(self.tokens, self.context, self.prefills, self.decodes)
 
     @property
     def growth_s(self) -> float:

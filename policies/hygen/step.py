@@ -27,8 +27,9 @@ class Step:
         *,
         keep_state: bool,
         drafts: tuple[int, int] = (0, 0),
+        drafting_s: float = 0.0,
     ) -> None:
-        """``drafts``: draft tokens that an online and an offline decode bring along."""
+        """``drafts``: draft tokens that an online and an offline decode bring along; ``drafting_s``: to draft them."""
         self.engine = engine
         self._drafts = drafts
         self._predictor = predictor
@@ -36,7 +37,7 @@ class Step:
         self._keep_state = keep_state
         self._block = engine.block_tokens
         self.budget = min(engine.max_batched_tokens, tokens)
-        self.filling = Filling(predictor, self.budget)
+        self.filling = Filling(predictor, self.budget, drafting_s)
         self.free = engine.kv_tokens_capacity - engine.kv_tokens_used
         self.seats = engine.max_seqs - engine.running_count
         self.has_online = False

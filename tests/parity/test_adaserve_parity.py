@@ -76,7 +76,7 @@ def test_it_shares_one_budget_with_hygens_offline_fill(tmp_path: Path) -> None:
         for name, at_once, count, tpot in (("tight", 5, 20, "60ms"), ("loose", 10, 40, "200ms"))
     ]
     speculator = "policy.speculator={adaserve: {budget: 192, share: 8.0, prompts: in-time}}"
-    filling = "policy.batcher={hygen: {budget_s: 0.06, chunk_tokens: 512, spread: 0}}"
+    filling = "policy.batcher={hygen: {budget_s: 0.06, chunk_tokens: 512}}"
     alone, _ = attained(tmp_path, 1, speculator, f"workload=[{', '.join(online)}]")
     together, record = attained(tmp_path, 1, speculator, filling, f"workload=[{', '.join([*online, offline])}]", "decisions=full")
     batch = summarise(record).tiers["batch"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,18 +21,8 @@ ATTEMPTS = 2
 """A miss is measured once more: noise of the machine seldom repeats itself, an error does."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ahead_of_others() -> Iterator[None]:
-    """Where the system allows it, neighbours wait until engines, server and client are idle."""
-    before = (os.sched_getscheduler(0), os.sched_getparam(0))
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    yield
-    os.sched_setscheduler(0, *before)
-
-
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+def found(tmp_path_factory: pytest.TempPathFactory, ahead_of_others: None) -> Calibration:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("run"))
         for _ in range(ATTEMPTS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from replay.clock import Turn, VirtualClock, WallClock
+from replay.clock import CoreClock, Turn, VirtualClock, WallClock
 
 
 def test_at_one_instant_turns_are_in_order_and_equals_first_come_first_served() -> None:
@@ -44,3 +44,22 @@ def test_the_wall_clock_acts_on_what_is_due_and_on_nothing_else() -> None:
     assert clock.act()
     assert not clock.act()
     assert seen == ["late"]
+
+
+def test_a_core_s_clock_stands_still_while_its_thread_sleeps_and_skips_what_is_waited_for() -> None:
+    clock = CoreClock()
+    clock.restart()
+    time.sleep(0.05)
+    assert clock.now() < 0.04
+    clock.wait(100.0)
+    assert 100.0 <= clock.now() < 101.0
+
+
+def test_a_clock_that_is_held_stands_still_and_goes_on_where_the_time_is() -> None:
+    clock = CoreClock()
+    clock.hold()
+    held = clock.now()
+    clock.wait(1.0)
+    assert clock.now() == held
+    clock.go_on()
+    assert clock.now() >= held + 1.0

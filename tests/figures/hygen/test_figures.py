@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from figures.frame import produce
-from figures.hygen.cells import ALONE, FEW, HYGEN, MANY, OFFLINE, PLUS, STAR, Cells, Setting, share_within, values
+from figures.hygen.cells import ALONE, FEW, HYGEN, MOST, OFFLINE, PLUS, STAR, Cells, Setting, share_within, values
 from figures.hygen.objectives import Objectives
 from figures.hygen.tolerance import Tolerances
 from figures.hygen.variants import Variants
@@ -85,7 +85,7 @@ def test_a_rival_that_breaks_its_objective_is_said_to() -> None:
     found = share_within(frame, PLUS)
     assert found.value == 0
     assert "not in Llama-2-7B on A100, mean TBT 10 %" in found.note
-    assert len(values(frame, ALONE, "itl_s.mean@chat")) == len(MANY.shown)
+    assert len(values(frame, ALONE, "itl_s.mean@chat")) == len(MOST.shown)
     assert (values(frame, STAR, OFFLINE, objective="itl_s.p99@chat", tolerance=0.1) > 0).all()
     assert (values(frame, HYGEN, OFFLINE, objective="itl_s.p99@chat", tolerance=0.5) > 0).all()
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from policies.decisions import StepPlan
 from policies.hygen.batcher import HyGen
 from policies.hygen.drafts import DraftWatch
+from policies.hygen.predictor import Predictor
 from policies.views import Request
 from tests.policies.hygen.engines import WEIGHTS, decodes, engine, waits
 
@@ -41,19 +43,44 @@ def test_who_got_nothing_in_a_step_sat_out_and_says_nothing_of_drafts() -> None:
     assert watch.online == pytest.approx(4, rel=1e-2)
 
 
+def admitted(drafted: int, drafting_s: float, *, spread: float = 0.0, budget_s: float = 0.0125) -> tuple[StepPlan, int]:
+    """After 60 steps with drafts, each ``drafting_s`` longer than its tokens tell: the plan, and the offline tokens in it."""
+    policy = HyGen(weights=WEIGHTS, chunk_tokens=512, sharing=0.0, budget_s=budget_s, spread=spread)
+    now_s = 0.0
+    for step in range(60):
+        shown = later(decodes(1), step, drafted, 1)
+        policy.plan(engine([shown], step=step, now_s=now_s))
+        now_s += drafting_s + Predictor(WEIGHTS).seconds(drafted, shown.prefilled_tokens + 1, 0, 1)
+    plan = policy.plan(engine([later(decodes(1), 60, drafted, 1)], arrived=[waits(9, 400, offline=True)], step=60, now_s=now_s))
+    return plan, (plan.caps or {}).get(9, 400) if 9 in (plan.admit or ()) else 0
+
+
 def test_offline_work_gets_what_drafts_leave_of_the_latency_budget() -> None:
     """60 draft tokens cost what 60 of a prompt cost, so that an offline chunk is smaller by as many."""
-    admitted = {}
-    for drafted in (0, 60):
-        policy = HyGen(weights=WEIGHTS, chunk_tokens=512, sharing=0.0, budget_s=0.0125, spread=0.0)
-        for step in range(60):
-            view = engine([later(decodes(1), step, drafted, 1)], step=step, now_s=0.01 * step)
-            policy.plan(view)
-        view = engine([later(decodes(1), 60, drafted, 1)], arrived=[waits(9, 400, offline=True)], step=60, now_s=0.6)
-        plan = policy.plan(view)
-        assert list(plan.admit or ()) == [9]
-        admitted[drafted] = (plan.caps or {})[9]
-    assert admitted[0] - admitted[60] == pytest.approx(60, abs=2)
+    assert admitted(0, 0.0)[1] - admitted(60, 0.0)[1] == pytest.approx(60, abs=2)
+
+
+def test_passes_of_the_drafter_are_foreseen_and_paid_from_the_same_budget() -> None:
+    """2 ms of drafting leave offline work what a budget 2 ms smaller leaves it."""
+    assert admitted(60, 0.002)[1] == pytest.approx(admitted(60, 0.0, budget_s=0.0105)[1], abs=2)
+
+
+def test_passes_of_the_drafter_are_no_drift() -> None:
+    """Drafting takes as long again as all else."""
+    plan, tokens = admitted(60, 0.012, spread=0.2, budget_s=0.03)
+    assert tokens > 0
+    assert "not those" not in plan.reason
+
+
+def test_steps_that_turn_slow_beside_drafts_are_drift_still() -> None:
+    policy = HyGen(weights=WEIGHTS, chunk_tokens=512, sharing=0.0, budget_s=0.03, spread=0.02)
+    now_s, reasons = 0.0, []
+    for step in range(60):
+        reasons.append(policy.plan(engine([later(decodes(1), step, 60, 1)], step=step, now_s=now_s)).reason)
+        now_s += 0.02 if step < 40 else 0.04
+    drifted = ["not those that were predicted" in reason for reason in reasons]
+    assert not any(drifted[:40])
+    assert any(drifted[40:])
 
 
 def test_a_plan_with_drafts_stands_for_one_step() -> None:

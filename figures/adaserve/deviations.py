@@ -1,0 +1,81 @@
+"""How far each system's attainment is from its own digitised curve, so that a wrong order can be told from whose curve is off.
+
+.venv/bin/twinserve figures adaserve-rates adaserve-urgency adaserve-objectives --out DIR
+.venv/bin/python -m figures.adaserve.deviations DIR
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from figures.adaserve import digitised
+from figures.adaserve.load import Objectives, OverX, Rates, Urgency
+from figures.adaserve.settings import DEPLOYMENTS, PAPERS, Deployment
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FIGURES: tuple[type[OverX], ...] = (Rates, Urgency, Objectives)
+
+
+class Off(NamedTuple):
+    """Ours less the paper's, in points of attainment: ``mean`` and ``mean_abs`` over x, the ``largest``, and the ``x`` of that."""
+
+    mean: float
+    mean_abs: float
+    largest: float
+    x: float
+
+
+def off(frame: DataFrame, figure: str, deployment: Deployment, system: str) -> Off | None:
+    """Of one system, seeds taken together; ``None`` where the curve is not at hand."""
+    points = digitised.curve(figure, deployment.name, "SLO", system)
+    rows = frame[(frame["model"] == deployment.key) & (frame["metric"] == "attainment") & (frame["system"] == system)]
+    ours = 100 * rows.groupby("x")["value"].mean()
+    pairs = zip(ours.index.tolist(), ours.tolist(), strict=True)
+    gaps = {x: y - there for x, y in pairs if (there := digitised.between(points, x)) is not None}
+    if not gaps:
+        return None
+    x = max(gaps, key=lambda at: abs(gaps[at]))
+    count = len(gaps)
+    return Off(sum(gaps.values()) / count, sum(map(abs, gaps.values())) / count, gaps[x], x)
+
+
+def table(folder: Path) -> Iterator[str]:
+    """Markdown, a row per deployment and system, from the figures' CSV files anywhere under ``folder``.
+
+    Raises:
+        InputError: a figure's file, or the digitised curves, are not there.
+    """
+    import pandas as pd
+
+    if not digitised.FILE.is_file():
+        raise InputError(f"{digitised.FILE}: the digitised curves are not there; put the data folder beside the project")
+    frames = []
+    for figure in FIGURES:
+        found = sorted(folder.rglob(f"{figure.name}.csv"))
+        if not found:
+            raise InputError(f"{folder}: holds no {figure.name}.csv; make it with `twinserve figures {figure.name} --out {folder}`")
+        frames.append(pd.read_csv(found[0]))
+    names = [figure.figures[0].removeprefix("fig") for figure in FIGURES]
+    yield "| deployment | system | " + " | ".join(f"Figure {name}" for name in names) + " |"
+    yield "|---|---|" + "---|" * len(names)
+    for deployment in DEPLOYMENTS:
+        for system in PAPERS:
+            cells = [_cell(off(frame, f"fig{name}", deployment, system)) for frame, name in zip(frames, names, strict=True)]
+            yield f"| {deployment.name} | {system} | " + " | ".join(cells) + " |"
+
+
+def _cell(found: Off | None) -> str:
+    return "–" if found is None else f"{found.mean:+.1f} ({found.mean_abs:.1f}); {found.largest:+.0f} at {found.x:g}"
+
+
+if __name__ == "__main__":
+    try:
+        print("\n".join(table(Path(sys.argv[1] if len(sys.argv) > 1 else "."))))
+    except InputError as error:
+        sys.exit(str(error))
