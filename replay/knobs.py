@@ -113,7 +113,7 @@ def engine_arguments(pool: EnginePool, choice: Replay, seed: int, folder: Path) 
         "enable_chunked_prefill": engine.enable_chunked_prefill,
         "enable_prefix_caching": engine.enable_prefix_caching,
         "scheduling_policy": engine.scheduling_policy,
-        "gpu_memory_utilization": engine.gpu_memory_utilization,
+        "gpu_memory_utilization": engine.gpu_memory_utilization * pool.seat.share,
         "async_scheduling": engine.async_scheduling,
         "seed": seed % (1 << 31),
     }

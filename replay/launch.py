@@ -14,7 +14,7 @@ from typing import Any
 from policies.types import Role
 from policies.views import Request as Stranger
 from replay import attached
-from replay.cards import Cards
+from replay.cards import cards_of
 from replay.client import Client, Ending, completion
 from replay.knobs import device, engine_arguments, environment, options, scheduler_class
 from replay.managed import ManagedServer
@@ -89,7 +89,7 @@ def parking(world: World) -> Parked:
         InputError: it is to sleep, on a platform where vLLM does not, or to keep GPUs of which there are too few.
     """
     chosen, on_cpu = world.choice.parked, device(world.choice) == "cpu"
-    if world.scenario.inventory is not None and not on_cpu:
+    if world.scenario.inventory is not None and (not on_cpu or world.choice.cores is not None):
         if chosen in ("idle", "sleep"):
             raise InputError(
                 f"replay.parked: servers that {chosen} keep their GPUs, and the inventory is for all of them together; use stop"
@@ -131,7 +131,7 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         InputError: one cannot be started.
     """
     scenario, choice = world.scenario, world.choice
-    parked, cards = parking(world), _cards(world)
+    parked, cards = parking(world), cards_of(scenario, choice)
     secrets = [name for name in (choice.api_key_env, "VLLM_API_KEY") if name is not None]
     started = []
     for index, name in enumerate(world.engines):
@@ -149,8 +149,8 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
             arguments["enable_sleep_mode"] = True
             variables["VLLM_SERVER_DEV_MODE"] = "1"
         log = LOGS / scenario.name / f"{name}.log"
-        gpus = world.pools[index].gpus_per_engine
-        started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables, cards=cards, gpus=gpus))
+        dealt, gpus = cards.get(world.pools[index].hardware.gpu), world.pools[index].gpus_per_engine
+        started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables, cards=dealt, gpus=gpus))
     resting = [pool.parked(index) for index, pool in enumerate(world.pools)]
     awake = [server for server, rests in zip(started, resting, strict=True) if not (rests and parked == "stop")]
     try:
@@ -163,15 +163,6 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         yield [Server(server.url, pool.model, _watcher(server), server) for server, pool in zip(started, world.pools, strict=True)]
     finally:
         await asyncio.gather(*(server.stop() for server in started))
-
-
-def _cards(world: World) -> Cards | None:
-    """The GPUs that servers take as they start, where the scenario's inventory says how many there are."""
-    inventory = world.scenario.inventory
-    if inventory is None or device(world.choice) == "cpu":
-        return None
-    count, visible = sum(inventory.values()), os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return Cards(visible.split(",")[:count] if visible else [str(number) for number in range(count)])
 
 
 def _watcher(server: ManagedServer) -> Watcher:

@@ -127,7 +127,7 @@ class ManagedServer:
             return {}
         try:
             async with asyncio.timeout(timeout_s):
-                return {"CUDA_VISIBLE_DEVICES": await self._cards.take(self.name, self._gpus)}
+                return await self._cards.take(self.name, self._gpus)
         except TimeoutError:
             raise InputError(f"{self.name}: no {self._gpus} GPUs were free within {timeout_s:g} s; raise the inventory") from None
 

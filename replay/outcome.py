@@ -114,7 +114,7 @@ def _fleet(journal: Journal, engines: Sequence[str], scenario: Scenario) -> pa.T
         "engine": [engines[stage.engine] for stage in stages],
         "model": [place[stage.engine].model for stage in stages],
         "gpu": [place[stage.engine].hardware.gpu for stage in stages],
-        "gpus": [place[stage.engine].gpus_per_engine for stage in stages],
+        "gpus": [float(place[stage.engine].gpus_per_engine * place[stage.engine].seat.share) for stage in stages],
         "state": [str(stage.state) for stage in stages],
     }
     return make_table(FLEET, columns)

@@ -11,6 +11,7 @@ from typing import Any
 from policies import registry
 from policies.decisionlog import DecisionLog, decision_log
 from policies.fingerprint import Fingerprint
+from policies.interference import slowed
 from policies.protocols import Batcher, Router, Scaler, Speculator
 from policies.types import EngineState, Role
 from replay.clock import Clock, Turn
@@ -207,6 +208,8 @@ def _not_carried_out(scenario: Scenario) -> Iterator[str]:
     for pool in scenario.pools:
         if pool.role is not Role.BOTH and mode == "virtual":
             yield f"fleet: pool {pool.name}: virtual engines have no KV that they could hand over; remove its `role:`, or simulate"
+        if pool.hardware.engines_per_gpu > 1 and mode == "virtual":
+            yield f"fleet: pool {pool.name}: virtual engines have GPUs to themselves; remove its `share:`, or simulate"
         if pool.hardware.pipeline_parallel > 1 and mode == "in-process":
             yield f"fleet: pool {pool.name}: in-process engines have one pipeline stage; set `pipeline_parallel: 1`"
         if pool.engine.speculative is not None and pool.engine.speculative.drafter is not None:
@@ -224,6 +227,8 @@ def fingerprint_of(pool: EnginePool) -> Fingerprint:
 
 def _believed(pool: EnginePool) -> Fingerprint | None:
     try:
-        return fingerprint_of(pool)
+        return slowed(fingerprint_of(pool), pool.slowdown)
     except InputError:
+        if pool.hardware.fingerprint is not None:
+            raise
         return None

@@ -19,6 +19,7 @@ from sim.leap import LeapClock
 from sim.noise import CHUNK, StepNoise
 from sim.request import Request
 from sim.scheduler import Scheduler
+from sim.sharing import SharedGPU
 from sim.site import HERE, Site
 from sim.steptime import StepTime
 
@@ -53,6 +54,7 @@ class Engine:
         "_woken",
         "batcher",
         "block_tokens",
+        "gpu",
         "id",
         "index",
         "journal",
@@ -103,7 +105,9 @@ class Engine:
         self.batcher = batcher
         self.noise = noise
         self.journal = journal
-        self.leap = leap
+        self.gpu: SharedGPU | None = None
+        """Where it has others beside it."""
+        self.leap = leap and site.seat.share == 1
         self.running_count = self.waiting_count = self.pending_prefill_tokens = 0
         """As the scheduler has them; plain slots because routers read them of every engine."""
         self.max_seqs = scheduler.limits.max_num_seqs
@@ -240,6 +244,9 @@ class Engine:
             self.running_count,
             self.waiting_count,
         )
+        if self.gpu is not None:
+            end = now + self.gpu.slowdown(self) * (end - now)
+            self._clock.composition = -1  # the next step has an anchor of its own
         kernel.ring_at(self._bell, end, STEP_END)
 
     def _end_batch(self) -> None:
@@ -306,6 +313,11 @@ class Engine:
     def leased(self) -> Sequence[Request]:
         """Requests that have left, and whose KV is still here."""
         return ()
+
+    @property
+    def at_work(self) -> bool:
+        """A step is under way."""
+        return self._steps > 0
 
     @property
     def empty(self) -> bool:

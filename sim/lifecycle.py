@@ -8,6 +8,7 @@ from policies.seating import Inventory, Seating
 from policies.types import EngineState
 from sim.engine import Engine
 from sim.kernel import FLEET, Kernel
+from sim.sharing import Sharing
 
 
 class Lifecycle:
@@ -24,6 +25,7 @@ class Lifecycle:
         self._engines = engines
         self._on_change = on_change
         self._seating = Seating({engine.id: engine.site.seat for engine in engines}, gpus)
+        self._sharing = Sharing(engines, gpus)
         self._lives = [0] * len(engines)
         """Counts an engine's changes, so that a timer can tell whether it is still meant."""
         self.history = [(0.0, engine.index, engine.state) for engine in engines]
@@ -78,5 +80,6 @@ class Lifecycle:
     def _enter(self, engine: Engine, state: EngineState) -> None:
         self._lives[engine.index] += 1
         engine.state = state
+        self._sharing.changed(engine)
         self.history.append((self._kernel.now, engine.index, state))
         self._on_change(engine)

@@ -9,6 +9,7 @@ from policies.drafting.acceptance import Acceptance
 from policies.drafting.known import DRAFTERS
 from policies.drafting.world import DraftWorld
 from policies.fingerprint import Fingerprint
+from policies.interference import slowed
 from policies.latency import FingerprintLatency
 from policies.protocols import Batcher, Speculator
 from policies.types import EngineState
@@ -49,7 +50,7 @@ def build_engines(
         limits = engine_limits(pool)
         trie = ContentTrie(workload.block_tokens or knobs.block_size) if knobs.enable_prefix_caching else None
         truth = StepTime(fingerprint, max_batched_tokens=limits.max_num_batched_tokens, max_seqs=limits.max_num_seqs)
-        belief = FingerprintLatency(fingerprint)
+        belief = FingerprintLatency(slowed(fingerprint, pool.slowdown))
         asked = scenario.sim.noise
         sigma, quantiles = (fingerprint.residual, fingerprint.noise) if asked is None else (asked, ())
         for index in pool.engines:
@@ -127,4 +128,6 @@ def _site(pool: EnginePool) -> Site:
         tier=pool.hardware.tier,
         kv_token_bytes=pool.kv_token_bytes,
         link_bytes_s=pool.link_bytes_s,
+        pool=pool.name,
+        beside=pool.beside,
     )

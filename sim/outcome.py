@@ -118,7 +118,7 @@ def _fleet(engines: Sequence[Engine], history: Sequence[tuple[float, int, Engine
         "engine": [engine.id for engine in changed],
         "model": [engine.model for engine in changed],
         "gpu": [engine.site.seat.gpu for engine in changed],
-        "gpus": np.array([engine.site.seat.gpus for engine in changed], np.int32),
+        "gpus": np.array([engine.site.seat.gpus * engine.site.seat.share for engine in changed]),
         "state": [str(state) for _, _, state in history],
     }
     return make_table(FLEET, columns)

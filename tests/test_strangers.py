@@ -264,4 +264,5 @@ def test_every_text_field_of_the_schema_is_among_those_that_were_tried() -> None
     tried = {str(path[0]) for path in PATHS}
     known = {info.alias or name for name, info in Scenario.model_fields.items()}
     quantities = {"seed", "warmup", "drain", "extrapolate", "sim", "frontend", "kv_transfer", "faults", "inventory", "intents"}
+    quantities |= {"interference"}
     assert known - tried <= quantities, f"new: {known - tried - quantities}"

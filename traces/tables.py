@@ -85,7 +85,7 @@ FLEET = pa.schema(
         _column("engine", _NAME, "engine"),
         _column("model", _NAME, "model that it serves"),
         _column("gpu", _NAME, "GPU type"),
-        _column("gpus", pa.int32(), "GPUs that it occupies"),
+        _column("gpus", _S, "GPUs that it occupies; less than one where it shares it"),
         _column("state", _NAME, "starting | active | draining | parked | failed | released"),
     ]
 )

@@ -152,7 +152,7 @@ class Configurations:
         right.plot(split["option"].astype(int), split["value"], **series_look(0, theme))
         right.axhline(0.19, color=theme.muted, linewidth=0.8, linestyle=(0, (4, 2)))
         note = {"xytext": (0, -8), "textcoords": "offset points", "size": 7, "color": theme.muted}
-        right.annotate("paper: at most 0.19 %", (30, 0.19), **note)
+        right.annotate("paper: ≤ 0.19 %", (30, 0.19), **note)
         right.set_xlabel("layers of the first of two stages")
         right.set_ylabel("slower than even (%)")
 

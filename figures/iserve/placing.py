@@ -100,6 +100,7 @@ class Placing:
         left.set_yticks([-i for i in range(len(POLICIES))], list(POLICIES))
         left.set_xlabel("GPUs in use")
         left.set_xlim(0, GPUS)
+        middle.set_ylim(left.get_ylim())
         middle.set_yticks([])
         middle.set_xlim(0)
         middle.set_xlabel("latency, median to p95 (s)")

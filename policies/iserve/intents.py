@@ -82,7 +82,7 @@ def _limits(intent: Intent) -> Iterator[_Limit]:
     if intent.tpot_s is not None:
         yield _at_most("TPOT", intent.tpot_s, lambda c: c.tpot_s, _seconds, intent)
     if intent.usd_per_mtok is not None:
-        yield _at_most("cost", intent.usd_per_mtok, lambda c: c.usd_per_mtok, lambda x: f"${x:.2f}/Mtok", intent)
+        yield _at_most("cost", intent.usd_per_mtok, lambda c: c.usd_per_mtok, lambda x: f"${x:.3g}/Mtok", intent)
 
 
 def _accuracy(floor: float) -> _Limit:

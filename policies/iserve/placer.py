@@ -1,7 +1,8 @@
 """iServe's placer: for each model the configuration that serves its intent best, with as many engines as its load takes.
 
 What it may choose from are the engines that the fleet has, up or parked: each model's configurations are its candidates, and the
-inventory says how many GPUs there are for all of them together. Engines have their GPUs to themselves.
+inventory says how many GPUs there are for all of them together, or places where engines share GPUs: each engine's believed step
+times are then those beside others (``policies.interference``).
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def _build(engine: EngineView, seat: Seat, configuration: Configuration) -> Buil
         latency=engine.latency,
         limits=EngineLimits(engine.max_seqs, engine.max_batched_tokens, engine.kv_tokens_capacity),
         memory_bytes=seat.memory_bytes,
-        usd_per_hour=seat.gpus * seat.usd_per_gpu_hour,
+        usd_per_hour=seat.usd_per_hour,
         accuracy=relative_accuracy(engine.model, seat.precision, seat.kv_precision),
     )
 

@@ -35,6 +35,7 @@ def scenario(draw: Random) -> str:
         f"period_s: {draw.choice([1, 3])}, watch_s: {draw.choice([0.2, 1])}, window_s: 6, holds_s: {draw.choice([5, 600])}, "
         f"interrupt: {draw.choice(['true', 'false'])}"
     )
+    share = draw.choice(["100%", "50%"])
     return f"""
 model: {chat}
 inventory: {{h200: {draw.randint(3, 6)}, l40s: {draw.randint(1, 3)}}}
@@ -43,7 +44,7 @@ fleet:
   - {{name: split, gpu: h200, gpus: 4, tensor_parallel: 2, parked: 2, start_up: {draw.choice([0, 1, 3])}s}}
   - {{name: fp8, gpu: h200, gpus: 2, precision: fp8, parked: 2, start_up: 1s}}
   - {{name: code, model: {code}, gpu: h200, gpus: 3, parked: {draw.choice([2, 3])}, start_up: 1s}}
-  - {{name: code-small, model: {code}, gpu: l40s, gpus: 2, parked: {draw.choice([1, 2])}, start_up: 2s}}
+  - {{name: code-small, model: {code}, gpu: l40s, gpus: 2, parked: {draw.choice([1, 2])}, start_up: 2s, share: {share}}}
 workload:
   - name: chat
     trace: {{prompt_tokens: 300, output_tokens: 40}}
@@ -52,7 +53,7 @@ workload:
     slo: {{ttft: 500ms, tpot: 40ms}}
   - {{name: code, model: {code}, trace: {{prompt_tokens: 200, output_tokens: 30}}, rate: 4/s, slo: {{ttft: 1s, tpot: 60ms}}}}
   - {{name: batch, offline: true, trace: {{prompt_tokens: 200, output_tokens: 30}}, backlog: 20}}
-engine: {{max_num_seqs: 32}}
+engine: {{max_num_seqs: 32, max_model_len: 4096}}
 intents:
 {"".join(wish(draw, model, at) for model, at in wishes)}
 faults: {{mtbf: {draw.choice([10, 30, 300])}s, mttr: 3s}}
@@ -64,11 +65,11 @@ seed: {draw.randint(0, 10_000)}
 """
 
 
-def most_in_use(record: Record) -> dict[str, int]:
+def most_in_use(record: Record) -> dict[str, float]:
     """GPUs by type, at the instant at which most of them were occupied."""
     rows = record.fleet.to_pydict()
-    taken: dict[str, tuple[str, int]] = {}
-    most = dict.fromkeys(rows["gpu"], 0)
+    taken: dict[str, tuple[str, float]] = {}
+    most = dict.fromkeys(rows["gpu"], 0.0)
     for _, changes in groupby(zip(*rows.values(), strict=True), key=lambda row: row[0]):
         for change in changes:
             stage = dict(zip(rows, change, strict=True))

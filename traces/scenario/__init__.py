@@ -18,12 +18,13 @@ from traces.errors import InputError
 from traces.hardware import GPUS, MODELS, ModelShape, model
 from traces.scenario import faults
 from traces.scenario.document import Document, Keys, dotted, nearest, read
-from traces.scenario.fields import Count, ModelName, Noise, NotEmpty, Part, Seconds, Switch
+from traces.scenario.fields import Count, ModelName, Noise, NotEmpty, Number, Part, Seconds, Switch
 from traces.scenario.fleet import Engine, Faults, Fleet, KVTransfer, Pool, Positive, default_knobs
 from traces.scenario.intents import Wish
 from traces.scenario.policy import Policy
 from traces.scenario.pools import EnginePool, inventory_faults, pool_faults, resolve
 from traces.scenario.replay import Replay
+from traces.scenario.sharing import interference_faults
 from traces.scenario.sweep import Sweep
 from traces.scenario.workload import Entry, FrontEnd
 
@@ -48,6 +49,11 @@ class Scenario(Part):
     inventory: dict[str, Positive] | None = Field(
         None,
         description="GPUs by type, such as {h200: 4}, where pools are candidates that cannot all be up; default: all there are",
+    )
+    interference: dict[str, dict[str, Annotated[Number, Field(ge=1)]]] | None = Field(
+        None,
+        description="measured, of engines that share GPUs: {chat: {tags: 1.3}} makes a step of pool chat take 1.3 times as long "
+        "while an engine of pool tags is at work on its GPU; default: 2, time slicing",
     )
     engine: Engine = Field(Engine(), description="knobs of each engine, under vLLM's names")
     workload: Annotated[tuple[Entry, ...], NotEmpty] = Field(description="the kinds of requests")
@@ -102,6 +108,7 @@ class Scenario(Part):
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from pool_faults(self)
         yield from inventory_faults(self)
+        yield from interference_faults(self)
         yield from self._intent_faults()
         yield from self._fault_faults()
         if self.duration_s is None and self.drain_s is not None:

@@ -10,7 +10,19 @@ from pydantic import Discriminator, Field, Tag, create_model, field_validator, m
 from traces.errors import InputError
 from traces.hardware import GPU, GPUS, MODELS, ModelShape, gpu, model
 from traces.scenario.document import nearest
-from traces.scenario.fields import LIST, BytesPerSecond, Count, GPUName, ModelName, NotEmpty, Number, Part, Seconds, Switch
+from traces.scenario.fields import (
+    LIST,
+    BytesPerSecond,
+    Count,
+    Fraction,
+    GPUName,
+    ModelName,
+    NotEmpty,
+    Number,
+    Part,
+    Seconds,
+    Switch,
+)
 from traces.scenario.speculative import Speculative
 
 Positive = Annotated[Count, Field(ge=1)]
@@ -96,7 +108,7 @@ class Engine(Part):
             gpu(pool.gpu),
             pool.tensor_parallel,
             pool.precision,
-            utilization=self.gpu_memory_utilization,
+            utilization=self.gpu_memory_utilization / pool.engines_per_gpu,
             max_batched_tokens=self.max_num_batched_tokens,
             max_seqs=self.max_num_seqs,
             pipeline_parallel=pool.pipeline_parallel,
@@ -115,6 +127,9 @@ Knobs = create_model(
     },
 )  # type: ignore[call-overload]
 
+
+_SHARE_ROUNDED = 0.02
+"""33% is a third."""
 
 START_UP_S = 60.0
 """Of an engine where the scenario does not tell: an assumption, in the middle of the 30 s to 2 min that loading a model takes."""
@@ -160,6 +175,9 @@ class Pool(Part):
     parked: Annotated[Count, Field(ge=0)] | None = Field(
         None, description="engines that are parked at the start and cost nothing until a scaler activates them"
     )
+    share: Annotated[Fraction, Field(gt=0, le=1)] | None = Field(
+        None, description="part of its GPU that an engine takes beside others, such as 50%; default: a whole one"
+    )
     start_up: StartUp | None = Field(None, description="from being activated to serving; default: 1min, an assumption")
     engine: Knobs | None = Field(None, description="knobs in which its engines differ from the scenario's `engine:`")
     usd_per_gpu_hour: Annotated[Number, Field(ge=0)] | None = Field(None, description="price; default: a rounded list price")
@@ -187,6 +205,8 @@ class Pool(Part):
             yield "gpus", f"{self.gpus} GPUs do not make whole engines of {each}{product}; use a multiple of {each}"
         elif (self.parked or 0) > self.engines:
             yield "parked", f"is {self.parked}, and the pool has {self.engines} engines; lower it"
+        if abs(self.engines_per_gpu * (self.share or 1.0) - 1) > _SHARE_ROUNDED:
+            yield "share", f"{self.share:.0%} leaves a part of the GPU to nobody; write 50%, 33%, 25% and so on"
 
     def start_up_s(self, weight_bytes: int) -> float:
         """Seconds from being activated to serving. ``weight_bytes``: of the model on each GPU."""
@@ -197,6 +217,11 @@ class Pool(Part):
             return start_up.time_s
         assert start_up.load_bytes_s is not None
         return start_up.overhead_s + weight_bytes / start_up.load_bytes_s
+
+    @property
+    def engines_per_gpu(self) -> int:
+        """That share a GPU."""
+        return round(1 / (self.share or 1.0))
 
     @property
     def gpus_per_engine(self) -> int:

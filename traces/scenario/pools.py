@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from traces.hardware import GPUS, ModelShape, gpu, model
 from traces.scenario.document import nearest
 from traces.scenario.fields import RULES_BROKEN
 from traces.scenario.fleet import Engine, Pool, fit_faults
+from traces.scenario.sharing import believed_slowdown, beside, share_faults
 
 if TYPE_CHECKING:
     from traces.scenario import Scenario
@@ -24,6 +25,8 @@ class EnginePool:
     """One pool. ``first``: index of its first engine in the fleet. ``start_up_s``: of an engine, from nothing to serving.
 
     ``kv_token_bytes``: KV of one token on all GPUs of an engine. ``link_bytes_s``: network bandwidth of all of them.
+    ``beside``: factors on its steps, as measured, by the pool of an engine on the same GPU. ``slowdown``: as believed, of all that
+    share its GPU.
     """
 
     name: str
@@ -35,6 +38,8 @@ class EnginePool:
     start_up_s: float
     kv_token_bytes: int
     link_bytes_s: float
+    beside: Mapping[str, float]
+    slowdown: float
 
     @property
     def shape(self) -> ModelShape:
@@ -57,15 +62,17 @@ class EnginePool:
     def seat(self) -> Seat:
         """Of each of its engines."""
         pool = self.hardware
+        share = 1 / pool.engines_per_gpu
         return Seat(
             gpu=pool.gpu,
             tensor_parallel=pool.tensor_parallel,
             pipeline_parallel=pool.pipeline_parallel,
             precision=pool.precision,
             kv_precision=pool.kv_precision or "bf16",
-            memory_bytes=self.engine.gpu_memory_utilization * gpu(pool.gpu).memory_bytes * pool.gpus_per_engine,
+            memory_bytes=self.engine.gpu_memory_utilization * gpu(pool.gpu).memory_bytes * pool.gpus_per_engine * share,
             start_up_s=self.start_up_s,
             usd_per_gpu_hour=pool.price_usd_per_gpu_hour,
+            share=share,
         )
 
     @property
@@ -103,6 +110,8 @@ def resolve(scenario: Scenario) -> tuple[EnginePool, ...]:
                 kv_token_bytes=tensor_parallel
                 * shape.kv_bytes_per_token(tensor_parallel, kv_precision=pool.kv_precision or "bf16"),
                 link_bytes_s=bandwidth * pool.gpus_per_engine,
+                beside=beside(scenario, pool.name or f"pool{i}"),
+                slowdown=believed_slowdown(scenario, i),
             )
         )
         first += pool.engines
@@ -132,6 +141,7 @@ def pool_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
             continue
         knobs = "engine" if not several else f"{where}.engine"
         yield from fit_faults(pool.model or scenario.model, pool, engine, where, knobs)
+        yield from share_faults(scenario, pool, engine, where)
         if engine.speculative is not None and (told := engine.speculative.drafters) and "" not in told:
             for entry in scenario.workload:
                 if entry.name not in told:
@@ -166,10 +176,10 @@ def pool_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
 def inventory_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """What is up at the start must fit the GPUs that there are, and so must any one engine."""
     limit = scenario.inventory or {}
-    used: dict[str, int] = {}
+    used: dict[str, float] = {}
     for i, pool in enumerate(scenario.declared_pools):
         up = pool.engines - (pool.parked or 0)
-        used[pool.gpu] = used.get(pool.gpu, 0) + up * pool.gpus_per_engine
+        used[pool.gpu] = used.get(pool.gpu, 0) + up * pool.gpus_per_engine / pool.engines_per_gpu
         if pool.gpus_per_engine > limit.get(pool.gpu, pool.gpus_per_engine):
             key = f"fleet.{i}.tensor_parallel" if isinstance(scenario.declared, tuple) else "fleet.tensor_parallel"
             yield key, f"an engine takes {pool.gpus_per_engine} {pool.gpu}, and the inventory has {limit[pool.gpu]}; lower it"
@@ -178,10 +188,10 @@ def inventory_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield f"inventory.{name}", f"is not a known GPU; {nearest(name, list(GPUS))}"
         elif name not in used:
             yield f"inventory.{name}", f"no pool of the fleet is on {name}; add one, or remove it"
-        elif used[name] > count:
+        elif used[name] > count + 1e-9:
             yield (
                 f"inventory.{name}",
-                f"{used[name]} {name} are in use at the start, and there are {count}; park more engines (`parked:`), or raise it",
+                f"{used[name]:g} {name} are in use at the start, and there are {count}; park more engines (`parked:`), or raise it",
             )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from traces.scenario.fields import Count, Part, Seconds
+from traces.scenario.fields import Count, NotEmpty, Part, Seconds
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,8 +41,18 @@ class Replay(Part):
         "takes the scenario's `start_up` to come up, as in the simulator, any other as long as it takes. auto: sleeps on a GPU",
     )
     layers: Annotated[Count, Field(ge=1)] | None = Field(None, description="keep only this many layers of the model")
+    cores: tuple[Annotated[tuple[Annotated[Count, Field(ge=0)], ...], NotEmpty], ...] | None = Field(
+        None,
+        description="on a CPU: cores that stand for each GPU of the inventory, such as [[0], [1]]; managed servers are pinned to "
+        "those of the GPU that they take, and stop when parked",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="what the engines run on")
     port: Annotated[Count, Field(ge=1, le=65535)] = Field(8100, description="of the first managed server; the next ones follow")
+    clock: Literal["wall", "core"] = Field(
+        "wall",
+        description="what in-process engines are timed by; core: time goes on while the one thread that works has a core, and "
+        "waiting is skipped, so that latencies are those of a machine with nothing else to do",
+    )
     start_timeout_s: Annotated[Seconds, Field(gt=0)] = Field(
         600.0, alias="start_timeout", description="how long a managed server may take to start"
     )
@@ -63,6 +73,10 @@ class Replay(Part):
             yield "urls", "names no server to attach to; give one URL per engine"
         if self.engines != "attached" and self.urls:
             yield "urls", f"is for attached servers, and engines is `{self.engines}`; write `engines: attached`, or remove it"
+        if self.cores is not None and self.engines != "managed":
+            yield "cores", f"is for managed servers, and engines is `{self.engines}`; write `engines: managed`, or remove it"
+        if self.clock == "core" and self.engines != "in-process":
+            yield "clock", f"`core` times engines in this process, and engines is `{self.engines}`; write `engines: in-process`"
         for url in self.urls:
             if not re.match(r"https?://[^/@\s]+(/\S*)?$", url):
                 yield "urls", f"`{url}` is not the URL of a server; write it like http://host:8000 (keys go into `api_key_env`)"
