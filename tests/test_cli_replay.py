@@ -46,6 +46,7 @@ def test_without_vllm_a_replay_says_what_to_install(scenario: Path) -> None:
     [
         ("replay.engines=real", "replay.engines"),
         ("replay={engines: attached}", "names no server"),
+        ("replay={engines: managed, clock: core}", "write `engines: in-process`"),
         ("replay.urls=[http://a:1]", "is for attached servers"),
         ("replay={engines: attached, urls: ['http://key@host:1']}", "not the URL of a server"),
         ("replay.api_key_env=sk-123", "never the key itself"),

@@ -7,7 +7,9 @@ state (``policies.iserve.steady``) knows no bursts and no spread of lengths; sim
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+from policies.fingerprint import deployment_name
 from policies.iserve.accuracy import relative_accuracy
 from policies.iserve.candidate import Candidate, Footprint
 from policies.iserve.configuration import Configuration, space
@@ -16,7 +18,7 @@ from policies.iserve.steady import Engine, EngineLimits
 from policies.latency import FingerprintLatency
 from policies.placement import Demand
 from traces.errors import InputError
-from traces.fingerprints import load_fingerprint
+from traces.fingerprints import load_fingerprint, read_fingerprint
 from traces.hardware import GPUS, ModelShape, gpu, model
 from traces.scenario.fleet import default_knobs
 
@@ -35,12 +37,14 @@ def candidates(
     usd_per_gpu_hour: Mapping[str, float] | None = None,
     accuracy: Mapping[tuple[str, str], float] | None = None,
     within_inventory: bool = True,
+    own: Mapping[str, Path] | None = None,
 ) -> list[Candidate]:
     """The configurations of the demand's model on GPUs of each type (``gpus``: type → how many there are) that fit their memory.
 
     With a rate in the demand, each has as many replicas as its objective takes, and TTFT, TPOT and cost at that load; those
     that cannot meet the objective at all have one replica and ``inf`` where they fail. ``within_inventory``: without those that
     take more GPUs than there are. ``usd_per_gpu_hour``, ``accuracy``: the user's own, before list prices and published figures.
+    ``own``: name of a deployment → file of the user's own fingerprint of it, before the library's.
 
     Raises:
         InputError: the model or a GPU type is unknown.
@@ -51,7 +55,7 @@ def candidates(
         gpu(kind)
         price = (usd_per_gpu_hour or {}).get(kind, GPUS[kind].usd_per_hour)
         for configuration in _options(shape, kind, count, precisions, max_pipeline_parallel):
-            build = _build(configuration, shape, price, accuracy)
+            build = _build(configuration, shape, price, accuracy, (own or {}).get(name_of(configuration)))
             if build is None or build.limits.kv_tokens < demand.prompt_tokens + demand.output_tokens:
                 continue
             candidate = estimate(build, demand)
@@ -67,20 +71,32 @@ def _options(
     return (option for option in options if option.pipeline_parallel <= stages)
 
 
-def steady_of(configuration: Configuration, demand: Demand) -> Engine:
-    """One engine of the configuration under the demand's requests, in closed form, at any rate.
+def name_of(configuration: Configuration) -> str:
+    """The deployment's name, as fingerprints have it."""
+    c = configuration
+    return deployment_name(
+        c.model, c.gpu, c.tensor_parallel, c.precision, pipeline_parallel=c.pipeline_parallel, kv_precision=c.kv_precision
+    )
+
+
+def steady_of(configuration: Configuration, demand: Demand, own: Path | None = None) -> Engine:
+    """One engine of the configuration under the demand's requests, in closed form, at any rate. ``own``: file of a fingerprint.
 
     Raises:
         InputError: it does not fit, or no fingerprint says how fast it is.
     """
-    build = _build(configuration, model(configuration.model), 0.0, None)
+    build = _build(configuration, model(configuration.model), 0.0, None, own)
     if build is None:
         raise InputError(f"{configuration}: does not fit, or no fingerprint says how fast it is; choose another")
     return Engine(build.latency, build.limits, prompt=demand.prompt_tokens, output=demand.output_tokens)
 
 
 def _build(
-    option: Configuration, shape: ModelShape, usd_per_gpu_hour: float, accuracy: Mapping[tuple[str, str], float] | None
+    option: Configuration,
+    shape: ModelShape,
+    usd_per_gpu_hour: float,
+    accuracy: Mapping[tuple[str, str], float] | None,
+    own: Path | None,
 ) -> Build | None:
     """``None``: it does not fit, or no fingerprint says how fast it is."""
     device = gpu(option.gpu)
@@ -98,8 +114,12 @@ def _build(
             pipeline_parallel=pp,
             kv_precision=option.kv_precision,
         )
-        fingerprint = load_fingerprint(
-            option.model, option.gpu, tp, option.precision, pipeline_parallel=pp, kv_precision=option.kv_precision
+        fingerprint = (
+            read_fingerprint(own)
+            if own
+            else load_fingerprint(
+                option.model, option.gpu, tp, option.precision, pipeline_parallel=pp, kv_precision=option.kv_precision
+            )
         )
     except InputError:
         return None

@@ -144,7 +144,8 @@ def binding(record: Record, summary: Summary) -> str:
     busy_words = "" if busy is None else f"; engines are busy {_percent(busy)} of the time"
     attainment = summary.metrics["attainment"].value
     if attainment is None:
-        return f"no SLO is set, so no limit can bind{busy_words}"
+        why = "no SLO is set" if summary.metrics["requests.offered"].value else "no request was measured"
+        return f"{why}, so no limit can bind{busy_words}"
     tightest = _tightest(record, summary.verdict)
     if attainment >= 0.99 and tightest is not None and tightest.share <= 1:
         return (

@@ -12,7 +12,6 @@ import dataclasses
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from traces.aside import OLD, aside
 from traces.errors import InputError
 from traces.hashes import plain_json
 from traces.manifest import NAME, RECORD_VERSION, another_reads_it, is_manifest, read_manifest
@@ -94,16 +94,14 @@ class Record:
         """
         target = Path(path).resolve()
         check_target(target)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-            self._write_files(temporary)
-            _swap(temporary, target)
+            with aside(target) as temporary:
+                temporary.mkdir()
+                self._write_files(temporary)
+                _swap(temporary, target)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}; choose another folder with --out") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return dataclasses.replace(self, path=target, decisions=_decisions(target))
 
     def _write_files(self, folder: Path) -> None:
@@ -187,7 +185,7 @@ def _swap(new: Path, target: Path) -> None:
 
     Others may do the same at the same time: each record takes the place whole, and the last one keeps it.
     """
-    old = new.with_suffix(".old")
+    old = new.with_suffix(OLD)
     for attempt in range(_SWAPS):
         with contextlib.suppress(FileNotFoundError):
             if any(target.iterdir()):

@@ -6,39 +6,68 @@
 const numeric = /^[^\d\u2212-]{0,3}([\u2212-]?[\d,]*\.?\d+)/;
 
 function sortKey(cell) {
-  const text = (cell.dataset.value ?? cell.textContent).trim();
+  const told = cell.querySelector(".ci") ? cell.firstChild : cell;  // a value before its interval
+  const text = (cell.dataset.value ?? told.textContent).trim();
   const found = numeric.exec(text);
   return { text, known: text !== "" && text !== "\u2013", number: found ? parseFloat(found[1].replace(/,/g, "").replace("\u2212", "-")) : NaN };
+}
+
+// Which way a head sorts when it is pressed, of all the heads that sort the same.
+function turned(table, head) {
+  const next = { none: "descending", descending: "ascending", ascending: "none" }[head.getAttribute("aria-sort") ?? "none"];
+  for (const other of table.querySelectorAll("[aria-sort]")) other.setAttribute("aria-sort", "none");
+  head.setAttribute("aria-sort", next);
+  return next;
+}
+
+// Places of cells in the order of what they say; the unknown last.
+function ordered(cells, way) {
+  const keys = cells.map((cell, place) => ({ place, ...sortKey(cell) }));
+  if (way === "none") return keys.map(({ place }) => place);
+  const asNumbers = keys.every(key => !key.known || !isNaN(key.number));
+  const sign = way === "ascending" ? 1 : -1;
+  keys.sort((a, b) => {
+    if (a.known !== b.known) return a.known ? -1 : 1;
+    if (!a.known) return 0;
+    return sign * (asNumbers ? a.number - b.number : a.text.localeCompare(b.text, "en", { numeric: true }));
+  });
+  return keys.map(({ place }) => place);
 }
 
 function sortBy(table, head, column) {
   const body = table.tBodies[0];
   body.original ??= [...body.rows];
-  const next = { none: "descending", descending: "ascending", ascending: "none" }[head.getAttribute("aria-sort") ?? "none"];
-  for (const other of table.tHead.rows[0].cells) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
-  head.setAttribute("aria-sort", next);
-  if (next === "none") return body.append(...body.original);
-  const rows = body.original.map(row => ({ row, key: sortKey(row.cells[column]) }));
-  const asNumbers = rows.every(({ key }) => !key.known || !isNaN(key.number));
-  const sign = next === "ascending" ? 1 : -1;
-  rows.sort((a, b) => {
-    if (a.key.known !== b.key.known) return a.key.known ? -1 : 1;
-    if (!a.key.known) return 0;
-    return sign * (asNumbers ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text, "en", { numeric: true }));
-  });
-  body.append(...rows.map(({ row }) => row));
+  const order = ordered(body.original.map(row => row.cells[column]), turned(table, head));
+  body.append(...order.map(place => body.original[place]));
+}
+
+function pressable(head, press) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
+  head.setAttribute("aria-sort", "none");
+  button.addEventListener("click", press);
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
-    if (head.tagName !== "TH" || head.classList.contains("unsorted")) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    head.setAttribute("aria-sort", "none");
-    button.addEventListener("click", () => sortBy(table, head, column));
+    if (head.tagName === "TH" && !head.classList.contains("unsorted")) pressable(head, () => sortBy(table, head, column));
   });
+}
+
+// A table of metrics sorts the other way round: a row's head puts the columns in order, behind the first two.
+const FIXED = 2;
+for (const table of document.querySelectorAll("table.across")) {
+  const rows = [...table.rows].filter(row => row.cells.length > FIXED);
+  rows.forEach(row => { row.original = [...row.cells].slice(FIXED); });
+  for (const row of rows.filter(row => row.parentElement.tagName === "TBODY")) {
+    const head = row.cells[0];
+    pressable(head, () => {
+      const order = ordered(row.original, turned(table, head));
+      for (const other of rows) other.append(...order.map(place => other.original[place]));
+    });
+  }
 }
 
 // --- charts: the values under the pointer, or under a rule that the arrow keys move ------------------------------------------------

@@ -8,14 +8,13 @@ else, and fetch nothing.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from figures.style import DARK, FONT, LIGHT, MONOSPACE, css_tones, css_variables
+from traces.aside import aside
 from traces.errors import InputError
 
 HERE = Path(__file__).parent
@@ -48,13 +47,10 @@ def write_page(html: str, path: str | Path) -> None:
         InputError: ``path`` cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, target)
+        with aside(target) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+            os.replace(temporary, target)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}; choose another place for the report") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -62,11 +62,16 @@ def write_reproduction(folder: Path) -> Path | None:
 def reproduction_page(made: Sequence[_Made], folder: Path) -> str:
     """The page as text."""
     groups = [
-        {"id": f"paper-{group}", "name": group, "figures": [_figure(one, folder) for one in made if one.name in names]}
+        {
+            "id": f"paper-{group}",
+            "name": group,
+            "figures": [_figure(one, folder) for one in made if one.name in names],
+            "verdicts": _verdicts([one for one in made if one.name in names]),
+        }
         for group, names in gallery.groups().items()
         if any(one.name in names for one in made)
     ]
-    verdicts = Counter(row["verdict"] for one in made for row in one.told["reproduction"])
+    verdicts = _verdicts(made)
     quick = [one.name for one in made if one.told["provenance"]["quick"]]
     stale = [one.name for one in made if one.told["provenance"]["code"] != hash_code()]
     missing = len(gallery.names()) - len(made)
@@ -74,7 +79,8 @@ def reproduction_page(made: Sequence[_Made], folder: Path) -> str:
     if quick:
         warnings.append(f"made with --quick, and not for quoting: {', '.join(quick)}")
     if stale:
-        warnings.append(f"made by other code than is installed now: {', '.join(stale)}")
+        named = "all of them" if len(stale) == len(made) else ", ".join(stale)
+        warnings.append(f"made by other code than is installed now: {named}")
     if missing:
         warnings.append(f"{missing} of {len(gallery.names())} figures are not in this folder; twinserve figures all makes them")
     times = [one.seconds for one in made if one.seconds is not None]
@@ -87,6 +93,10 @@ def reproduction_page(made: Sequence[_Made], folder: Path) -> str:
         warnings=warnings,
         groups=groups,
     )
+
+
+def _verdicts(made: Sequence[_Made]) -> Counter[str]:
+    return Counter(row["verdict"] for one in made for row in one.told["reproduction"])
 
 
 def _figure(one: _Made, folder: Path) -> dict[str, Any]:

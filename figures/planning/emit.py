@@ -23,8 +23,7 @@ def emitted(kind: str, configuration: Configuration, engines: int, scenario: Sce
     Raises:
         InputError: there is no such kind, or 4-bit weights are asked for without a checkpoint that has them.
     """
-    if kind not in KINDS:
-        raise InputError(f"--emit {kind}: is no kind of output; choose from {', '.join(KINDS)}")
+    check_kind(kind)
     if kind == "scenario":
         return _scenario(configuration, engines, scenario, weights)
     if configuration.precision in ("int4", "int8", "mxfp4") and weights is None:
@@ -51,12 +50,22 @@ def emitted(kind: str, configuration: Configuration, engines: int, scenario: Sce
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
 
 
+def check_kind(kind: str) -> None:
+    """Before something long.
+
+    Raises:
+        InputError: there is no such kind of output.
+    """
+    if kind not in KINDS:
+        raise InputError(f"--emit {kind}: is no kind of output; choose from {', '.join(KINDS)}")
+
+
 def _scenario(configuration: Configuration, engines: int, scenario: Scenario, weights: str | None) -> str:
     """The scenario on that deployment alone, with managed engines: what ``twinserve run`` simulates and ``replay`` starts."""
     import yaml
 
     data = scenario.resolved()
-    for left_out in ("inventory", "intents", "sweep", "kv_transfer"):
+    for left_out in ("inventory", "interference", "intents", "sweep", "kv_transfer"):
         data.pop(left_out, None)
     data["fleet"] = {
         "gpu": configuration.gpu,
@@ -65,6 +74,7 @@ def _scenario(configuration: Configuration, engines: int, scenario: Scenario, we
         "pipeline_parallel": configuration.pipeline_parallel,
         "precision": configuration.precision,
         "kv_precision": configuration.kv_precision,
+        **({"fingerprint": own} if (own := scenario.fleet.fingerprint) is not None else {}),
     }
     data["replay"] = {**data.get("replay", {}), "engines": "managed"}
     if weights is not None:

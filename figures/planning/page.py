@@ -89,12 +89,8 @@ def _pareto(plan: Plan) -> Panel | None:
         unknown = np.array([math.nan])
         for a in mine:
             at = np.array([a.tokens_s_per_user]), np.array([a.tokens_s_per_gpu])
-            marks.append(Points(*at, unknown, unknown, series_tone(i)))
-    best = "; ".join(
-        f"{words.engine(a.arm)}, {words.policy(a.arm)}: {number(a.tokens_s_per_gpu)} a GPU, {number(a.tokens_s_per_user)} a user"
-        for a in plan.alternatives
-        if a.front
-    )
+            marks.append(Points(*at, unknown, unknown, series_tone(i), told=[_dot(a)]))
+    best = "; ".join(_dot(a) for a in plan.alternatives if a.front)
     title = "Output tokens per second and GPU against tokens per second and user"
     lines = "lines the first engine of each GPU type at any load, in closed form, without bursts"
     told = f"Dots are alternatives at the size that meets the objectives, {lines}. On the front: {best}."
@@ -103,10 +99,15 @@ def _pareto(plan: Plan) -> Panel | None:
     return Panel("Output tok/s/GPU (up) against output tok/s/user (right)", "logarithmic", chart, told)
 
 
+def _dot(a: Alternative) -> str:
+    told = f"{number(a.tokens_s_per_gpu)} a GPU, {number(a.tokens_s_per_user)} a user"
+    return f"{words.engine(a.arm)}, {words.policy(a.arm)}: {told}"
+
+
 def _curve(plan: Plan, a: Alternative) -> tuple[np.ndarray, np.ndarray]:
     """Tokens/s/user and tokens/s/GPU of the alternative's engine, from little to the most that it serves: shapes (n,)."""
     configuration = a.candidate.configuration
-    engine = steady_of(configuration, plan.demand)
+    engine = steady_of(configuration, plan.demand, a.arm.fingerprint)
     rates = np.geomspace(engine.rate_per_s[-1] / _LITTLE, engine.rate_per_s[-1], _CURVE)
     return 1 / engine.at(rates).tpot_s, rates * plan.demand.output_tokens / configuration.gpus
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from figures.units import UNKNOWN, duration, number, share
 from sim.planning.question import Alternative, Arm, Plan, Shaken
+from traces.candidates import name_of
 
 MARKS = {"assembled": "†", "analytic": "‡", "end-to-end": "§"}
 SAID = {
@@ -191,6 +192,8 @@ def considered(plan: Plan) -> str:
         first = "of all" if plan.long_s == plan.short_s else f"of all, {duration(plan.long_s)} of the first ones"
         whole = "" if math.isnan(plan.whole_s) or plan.long_s >= plan.whole_s else f" (the file has {duration(plan.whole_s)})"
         words.append(f"runs of {duration(plan.short_s)} {first}{whole}")
+    own = {a.arm.fingerprint: name_of(a.candidate.configuration) for a in plan.alternatives if a.arm.fingerprint is not None}
+    words += [f"step times of {name} are those of {path.name}" for path, name in own.items() if path is not None]
     return "; ".join(words) + "."
 
 

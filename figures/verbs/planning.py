@@ -53,7 +53,7 @@ def plan(
     twinserve plan traces/gallery/buy.yaml --find highest-rate --gpu h200=8
     """
     from figures.planning.asked import inventory, knobs_of, precisions_of
-    from figures.planning.emit import emitted
+    from figures.planning.emit import check_kind, emitted
     from figures.planning.live import PlanProgress
     from figures.planning.plain import plan_json
     from figures.planning.prices import Prices, read_prices, shipped
@@ -61,11 +61,16 @@ def plan(
     from sim import plan as room
     from sim.planning.question import Question
     from sim.pointcache import DEFAULT_FOLDER
+    from traces.record import check_place
     from traces.scenario import load_scenario
 
     if print_prices:
         click.echo(shipped(), nl=False)
         return
+    if html is not None:
+        check_place(html)
+    if emit is not None:
+        check_kind(emit)
     paid = Prices() if prices is None else read_prices(prices)
     question = Question(
         gpus=inventory(gpus),

@@ -87,7 +87,7 @@ def contest(
     """Between arms, each with the price of its supply and the rung to begin at. ``cut``: overrides that shorten an arm's runs.
 
     Under the first policy and setting of the knobs all deployments run; under the others those that were near the leader then, from
-    the rung that they needed, and those that failed.
+    the rung that they needed, and those that failed, unless all that there is of them costs too much to be near.
     """
     lead = (arms[0][0].policy, arms[0][0].knobs)
     first = [one for one in arms if (one[0].policy, one[0].knobs) == lead]
@@ -95,8 +95,11 @@ def contest(
     known = {arm: Contender(arm, price, setting.ladder(arm)) for arm, price, _ in first}
     _run(known, [Trial(setting, arm, cut(arm), 0, rung) for arm, _, rung in first], jobs, told, "all deployments")
     if others:
-        held = {one.arm.candidate: one.held for one in _rivals(list(known.values()), 1)}
-        held |= {one.arm.candidate: None for one in known.values() if one.held is None and not one.faults}
+        rivals = _rivals(list(known.values()), 1)
+        held = {one.arm.candidate: one.held for one in rivals}
+        dear = (1 + NEAR) * rivals[0].cost if rivals else math.inf
+        failed = (one for one in known.values() if one.held is None and not one.faults)
+        held |= {one.arm.candidate: None for one in failed if one.price * one.ladder.supply(one.ladder.most) <= dear}
         tried = [(arm, price, held[arm.candidate] or rung) for arm, price, rung in others if arm.candidate in held]
         known |= {arm: Contender(arm, price, setting.ladder(arm)) for arm, price, _ in tried}
         _run(known, [Trial(setting, arm, cut(arm), 0, rung) for arm, _, rung in tried], jobs, told, "the other policies and knobs")

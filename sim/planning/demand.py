@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from policies.placement import Demand
 from policies.types import SLO
 from traces.build import build_workload
 from traces.errors import InputError
+from traces.fingerprints import read_fingerprint
 from traces.scenario import Scenario
 from traces.scenario.workload import TraceFile
 
@@ -58,6 +60,16 @@ def _deciding(work: Any, of: Callable[[SLO], float | None], attainment: float) -
         if passed > 1 - attainment:
             return limit
     return known[-1][0] if known else None
+
+
+def own_step_times(scenario: Scenario) -> dict[str, Path]:
+    """The fingerprints that the scenario's pools name: deployment → file.
+
+    Raises:
+        InputError: one is no fingerprint.
+    """
+    files = [Path(pool.hardware.fingerprint).resolve() for pool in scenario.pools if pool.hardware.fingerprint is not None]
+    return {read_fingerprint(file).name: file for file in files}
 
 
 def shortened(scenario: Scenario, demand: Demand, requests: int) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from policies.iserve.candidate import Candidate
@@ -53,7 +55,8 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One deployment under one policy and one setting of the knobs. With the aim ``rate``, ``engines`` is how many there are, and
-    ``load`` how many times the scenario's load they carry in closed form.
+    ``load`` how many times the scenario's load they carry in closed form. ``fingerprint``: file of the user's own step times of the
+    deployment; ``None``: the library's.
     """
 
     candidate: Candidate
@@ -62,6 +65,7 @@ class Arm:
     usd_per_gpu_hour: float
     engines: int | None = None
     load: float = 1.0
+    fingerprint: Path | None = None
 
     @property
     def each(self) -> int:
@@ -70,17 +74,18 @@ class Arm:
 
     def deployed(self) -> tuple[str, ...]:
         """Overrides that put the arm in place of a scenario's fleet, one engine of it, and its policy and knobs."""
-        return (*deployed(self.candidate, self.usd_per_gpu_hour), *self.policy, *self.knobs)
+        return (*deployed(self.candidate, self.usd_per_gpu_hour, self.fingerprint), *self.policy, *self.knobs)
 
 
-def deployed(candidate: Candidate, usd_per_gpu_hour: float | None = None) -> tuple[str, ...]:
+def deployed(candidate: Candidate, usd_per_gpu_hour: float | None = None, fingerprint: Path | None = None) -> tuple[str, ...]:
     """Overrides that put the candidate in place of a scenario's fleet, one engine of it."""
     c = candidate.configuration
     kv = f", kv_precision: {c.kv_precision}" if c.kv_precision != "bf16" else ""
     price = "" if usd_per_gpu_hour is None else f", usd_per_gpu_hour: {usd_per_gpu_hour:g}"
+    own = "" if fingerprint is None else f", fingerprint: {json.dumps(str(fingerprint))}"
     return (
         f"fleet={{gpu: {c.gpu}, gpus: {c.gpus}, tensor_parallel: {c.tensor_parallel}, "
-        f"pipeline_parallel: {c.pipeline_parallel}, precision: {c.precision}{kv}{price}}}",
+        f"pipeline_parallel: {c.pipeline_parallel}, precision: {c.precision}{kv}{price}{own}}}",
     )
 
 

@@ -21,6 +21,7 @@ _SLOPE = 1.0
 _FLATTEST, _STEEPEST = 0.25, 12.0
 _UNBOUNDED = 4.0
 """The strain that is taken for infinite, to tell a place between two rungs."""
+_FIRST_STRIDE = 0.25
 
 
 class Strained(Protocol):
@@ -69,7 +70,7 @@ def smallest(run: Callable[[int], T], start: int, ladder: Ladder, tries: int = 1
     """
     found: dict[int, T] = {}
     missed, held = ladder.least - 1, ladder.most + 1
-    rung, stalled = ladder.clipped(start), False
+    rung, halved = ladder.clipped(start), False
     while True:
         before, between = held - missed, missed in found and held in found
         found[rung] = run(rung)
@@ -79,18 +80,21 @@ def smallest(run: Callable[[int], T], start: int, ladder: Ladder, tries: int = 1
             missed = rung
         if held - missed <= 1 or len(found) >= tries:
             return found
-        if stalled and missed in found and held in found:
-            rung, stalled = (missed + held) // 2, False
+        stalled = between and held - missed > before / 2
+        halved = not halved and missed in found and held in found and (stalled or found[missed].strain > 2 * _UNBOUNDED)
+        if halved:
+            rung = (missed + held) // 2
         else:
-            stalled = between and held - missed > before / 2
             rung = min(max(_aimed(found, ladder), missed + 1), held - 1)
 
 
 def _aimed(found: Mapping[int, T], ladder: Ladder) -> int:
-    """The rung at which the runs so far suggest that strain crosses 1."""
+    """The rung at which the runs so far suggest that strain crosses 1. A queue that grows all through the run tells no distance:
+    then a quarter more, and if that is not enough twice, then five times as much, for the start is an estimate and seldom far off.
+    """
     finite = {rung: min(one.strain, _UNBOUNDED) for rung, one in found.items() if one.strain > 0}
     if min(finite.values(), default=_UNBOUNDED) >= _UNBOUNDED:
-        return ladder.rung(2 * ladder.supply(max(found)))  # a queue that grows all through the run tells no distance
+        return ladder.rung(ladder.supply(max(found)) * (1 + _FIRST_STRIDE * 4 ** (len(found) - 1)))
     near = _nearest(finite)
     slope = _slope({rung: finite[rung] for rung in near}, ladder)
     first = min(near, key=lambda rung: abs(math.log(finite[rung])))

@@ -23,7 +23,7 @@ CHEAP: Mapping[str, tuple[str, ...]] = {
     "compare": (*_SHORT, *_FEW, "--seeds", "2"),
     "sweep": (*_SHORT, *_FEW, "--seeds", "1", "--no-cache"),
     "search": (*_SHORT, *_FEW, "--seeds", "2", "--within", "30%", "--no-cache"),
-    "plan": (*_SHORT, *_FEW, "--most", "1", "--seeds", "2"),
+    "plan": (*_SHORT, *_FEW, "--most", "1", "--seeds", "1"),
     "tune": (*_SHORT, "--quiet", "--trials", "2", "--retests", "1", "--sampler", "random"),
 }
 """Verb → options that make it short; of an option given twice the last one holds, and so do these."""

@@ -1,4 +1,4 @@
-"""Every command that a document or the README shows can be given: all are parsed, those in `sh` blocks and in the README run."""
+"""Every command that a document or the README shows can be given: all are parsed, and all run but those that have a reason."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ ELSEWHERE = {
     "recheck": "tests/test_cli_replay.py",
 }
 """Verbs of the README that need vLLM, servers or minutes, and where they are run."""
+
+NOT_HERE = {
+    r"make ": "CI calls its targets",
+    r"python -m ": "tests, benchmarks and records of runs: themselves what is run",
+    r"sweep figures/scenarios/": "thirty runs of a paper's scenario: tests/figures/hygen makes such from small ones",
+    r"figures ": "minutes each: tests/figures makes them from small runs",
+    r"(replay|calibrate|capture|shadow) ": "vLLM, servers or a GPU: tests/parity, tests/replay",
+    r"policies recheck ": "a record that a replay writes: tests/test_cli_replay.py",
+    r"fingerprint measure ": "vLLM: tests/replay/test_measuring.py, tests/parity",
+    r"fingerprint (fit .*--tables|fit mine.json|validate|noise .*requests.jsonl)": "published data: tests/test_cli_fingerprint.py",
+    r"fingerprint noise .*--scenario": "two minutes of runs: tests/sim/test_noiseshare.py",
+    r"tune .*--(world|parallel|canary)": "real engines, or several studies at once: tests/test_cli_tune.py",
+    r"run SCENARIO": "a name that stands for any: tests/test_cli.py",
+}
+"""Commands in documents' blocks that are not `sh`: those that are parsed only, why, and where what they do is tested."""
 
 _MAKE = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
@@ -90,6 +105,37 @@ def test_the_commands_of_a_document_run(document: Path, folder: Path, monkeypatc
                 monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
             elif line.strip():
                 run(line, folder)
+
+
+def shown_only(document: Path) -> Iterator[str]:
+    """Commands outside `sh` blocks."""
+    run_already = {line.strip() for text in commands(document) for line in text.replace("\\\n", " ").splitlines()}
+    return (line for line in lines(document) if line not in run_already)
+
+
+def called(line: str) -> str:
+    """What a line calls, without the folder of the program, nor the program where it is ours."""
+    return re.sub(r"^\S*/", "", line).removeprefix("twinserve ")
+
+
+def reason(line: str) -> str | None:
+    return next((why for pattern, why in NOT_HERE.items() if re.match(pattern, called(line))), None)
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d != README and not all(map(reason, shown_only(d)))], ids=lambda d: d.name
+)
+def test_the_commands_that_a_document_only_shows_run_too_unless_there_is_a_reason(document: Path, folder: Path) -> None:
+    (folder / "scenario.yaml").write_text(gallery.example("knobs").text, encoding="utf-8")
+    (folder / "tpot.csv").write_text(next(b.text for b in blocks(ROOT / "docs/your-fleet.md") if b.label == "tpot.csv"))
+    for line in shown_only(document):
+        if not reason(line):
+            run(f"twinserve {called(line)}", folder)
+
+
+def test_no_reason_is_left_over() -> None:
+    shown = [called(line) for document in DOCUMENTS if document != README for line in shown_only(document)]
+    assert [pattern for pattern in NOT_HERE if not any(re.match(pattern, line) for line in shown)] == []
 
 
 def test_the_commands_of_the_readme_run(folder: Path) -> None:

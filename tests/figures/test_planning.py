@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shlex
 from html import unescape
 
@@ -42,6 +43,13 @@ def test_commands_give_every_engine_gpus_and_a_port_of_its_own(file):
     assert [words[0] for words in commands] == ["CUDA_VISIBLE_DEVICES=0,1", "CUDA_VISIBLE_DEVICES=2,3"]
     assert [words[words.index("--port") + 1] for words in commands] == ["8000", "8001"]
     assert all(words[words.index("--kv-cache-dtype") + 1] == "fp8" for words in commands)
+
+
+def test_a_scenario_keeps_the_fingerprint_that_the_fleet_was_planned_with(file):
+    own = file.with_name("mine.json")
+    own.write_text("{}")
+    asked = load_scenario(file, [f"fleet={{gpu: h100, gpus: 2, fingerprint: {own}}}"])
+    assert yaml.safe_load(emitted("scenario", TWO, 2, asked))["fleet"]["fingerprint"] == str(own)
 
 
 def test_kubernetes_manifests_ask_for_the_gpus_of_one_engine_per_replica(file):
@@ -97,6 +105,15 @@ def test_the_verb_prints_a_table_and_the_same_as_json(asked):
 
 def test_the_verb_emits_what_starts_the_cheapest(asked):
     assert "vllm serve llama-3.1-8b" in CliRunner().invoke(main, [*asked, "--emit", "vllm"]).output
+
+
+def test_a_kind_of_output_that_is_none_is_told_before_the_search(file, monkeypatch):
+    monkeypatch.setattr("sim.plan.plan", lambda *_, **__: pytest.fail("it searched"))
+    result = CliRunner().invoke(main, ["plan", str(file), "--emit", "helm"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: --emit helm: is no kind of output; choose from vllm, compose, kubernetes, scenario\n",
+    )
 
 
 def test_too_few_gpus_are_a_failure_with_its_own_exit_code(asked):
@@ -190,6 +207,13 @@ def test_the_page_tells_the_same_and_escapes_every_name(found):
     assert "<b>me</b>" not in page
     assert words.answer(found) in unescape(page)
     assert page.count('<circle class="dot') == len(found.alternatives)
+
+
+def test_a_pointer_over_a_dot_is_told_which_alternative_it_is(found):
+    told = [unescape(text) for text in re.findall(r"<circle[^>]*><title>(.*?)</title>", plan_page(found, "chat", Prices()))]
+    shown = [a for a in found.alternatives if a.tokens_s_per_gpu]
+    assert len(told) == len(shown)
+    assert {text.partition(",")[0] for text in told} == {words.engine(a.arm) for a in shown}
 
 
 def test_json_has_every_alternative_and_no_infinity(found):

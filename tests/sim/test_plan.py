@@ -1,5 +1,6 @@
 """The cheapest fleet for a workload: what is asked, where the search looks, and what it finds."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from policies.types import SLO
 from sim.plan import Question, demand_of, deployed, plan, shortlist
 from traces.candidates import candidates
 from traces.errors import InputError
+from traces.fingerprints import named_fingerprint
 from traces.scenario import load_scenario
 
 SCENARIO = """
@@ -132,6 +134,21 @@ def test_knobs_and_policies_are_arms_of_their_own(scenario):
     assert found.best.arm.knobs == ("engine.max_num_seqs=64",)
 
 
+def test_a_deployment_that_fails_and_whose_gpus_cost_too_much_is_not_tried_under_other_policies(scenario):
+    question = Question(
+        {"h100": 8, "a100": 2}, precisions=ONE, most=2, seeds=1, stress=False, policies=[("policy=vllm",), ("policy=sarathi",)]
+    )
+    cheap = plan(scenario, question, jobs=1)
+    dear = plan(scenario, replace(question, usd_per_gpu_hour={"a100": 100.0}), jobs=1)
+    tried = [{a.policy for a in found.alternatives if a.candidate.configuration.gpu == "a100"} for found in (cheap, dear)]
+    assert tried == [{("policy=vllm",), ("policy=sarathi",)}, {("policy=vllm",)}]
+
+
+def test_the_answer_is_of_longer_runs_even_if_the_first_ones_fall_behind_in_them(scenario):
+    question = Question({"a100": 8, "h100": 8}, precisions=ONE, most=4, seeds=1, stress=False, requests=4000)
+    assert plan(scenario, question, sets=("duration=3min",), jobs=1).best.long
+
+
 def test_what_leaves_the_calibrated_range_is_refused_by_name_unless_asked_for(scenario):
     question = Question({"a100": 8}, precisions=ONE, most=1, seeds=1, stress=False)
     long = ("workload.chat.trace={prompt_tokens: 60000, output_tokens: 10}", "workload.chat.rate=0.3/s",
@@ -176,3 +193,17 @@ def test_near_the_fastest_that_an_engine_can_be_a_small_error_of_step_times_deci
     loose, tight = capacity(0.2), capacity(0.0125)
     assert 0 < loose.low < loose.value < loose.high
     assert tight.low == 0 < tight.value < tight.high
+
+
+def test_step_times_of_the_users_own_count_for_the_deployment_that_they_are_of(scenario, tmp_path):
+    slow = named_fingerprint("llama-3.1-8b/a100/tp1/bf16").to_dict()
+    slow["terms"]["overhead"] += 0.008
+    own = tmp_path / "my engine.json"
+    own.write_text(json.dumps(slow))
+    question = Question({"a100": 16}, precisions=ONE, most=4, seeds=1, stress=False)
+    named = ("fleet.gpu=a100", f"fleet.fingerprint={json.dumps(str(own))}")
+    listed, measured = ({a.arm.each: a for a in plan(scenario, question, sets=sets, jobs=1).alternatives} for sets in ((), named))
+    assert listed[1].arm.fingerprint is None
+    assert measured[1].arm.fingerprint == own
+    assert measured[1].need > 1.1 * listed[1].need
+    assert measured[2].need == listed[2].need, "of two GPUs an engine, the library's"

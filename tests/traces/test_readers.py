@@ -7,6 +7,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,20 @@ def test_a_clock_that_is_set_back_in_its_zone_goes_on_in_time(trace) -> None:
     rows = [("2024-10-27T02:59:59+02:00", 1), ("2024-10-27T02:00:00+01:00", 2), ("2024-10-27T01:00:01Z", 3)]
     workload = read(trace(HEADER + "".join(f"{at},{n},1\n" for at, n in rows)))
     assert workload.arrival_s.tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the machine's zone cannot be changed here")
+def test_the_machines_own_zone_has_no_say(trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night in which clocks are set forward in New York: there is no 02:30 there."""
+    path = trace(HEADER + "".join(f"2024-03-10 0{hour}:30:00,3,4\n" for hour in (1, 2, 3)))
+    try:
+        for zone in ("UTC", "America/New_York", "Asia/Kathmandu"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert read(path).arrival_s.tolist() == [0.0, 3600.0, 7200.0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_reading_imports_no_pandas(trace) -> None:

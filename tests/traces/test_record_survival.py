@@ -61,7 +61,8 @@ def test_a_writer_killed_at_any_time_leaves_a_whole_record_or_none(tmp_path: Pat
             Record.read(target)  # raises if it is not whole
             there += 1
         assert all(name.startswith(".run.") for name in leftovers(tmp_path, "run")), "what is unfinished is hidden"
-        golden_record().write(target)  # and is not in the next one's way
+        golden_record().write(target)  # and is not in the next one's way, who removes it
+        assert leftovers(tmp_path, "run") == []
     assert there > 10, "most are killed while a record is there"
 
 
@@ -153,6 +154,7 @@ def test_a_full_disk_leaves_the_older_record_as_it_was(full: Path, monkeypatch: 
         ["compare", "SCENARIO", "--vary", "fleet.gpus=1,2", "--report", "PLACE"],
         ["sweep", "SCENARIO", "--seeds", "2", "--out", "PLACE"],
         ["sweep", "SCENARIO", "--seeds", "2", "--report", "PLACE"],
+        ["plan", "SCENARIO", "--html", "PLACE"],
     ],
 )
 def test_a_place_that_cannot_be_written_is_told_before_the_run(
@@ -161,7 +163,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_run(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it ran")
 
-    for name in ("sim.run.simulate", "sim.sweep.sweep", "sim.compare.experiment"):
+    for name in ("sim.run.simulate", "sim.sweep.sweep", "sim.compare.experiment", "sim.plan.plan"):
         monkeypatch.setattr(name, never)
     (tmp_path / "file").touch()
     named = {"SCENARIO": str(ROOT / "traces" / "gallery" / "demo.yaml"), "PLACE": str(tmp_path / "file" / "there")}

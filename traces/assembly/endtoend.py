@@ -121,7 +121,7 @@ def _predict(parameters: Floats, gpu: Floats, concurrency: Floats) -> Floats:
 
 def _read(table: Path) -> Floats:
     try:
-        with table.open(encoding="utf-8", newline="") as stream:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
                 raise InputError(f"{table}: column {missing[0]} is missing; give {', '.join(COLUMNS)}")

@@ -35,6 +35,18 @@ addEventListener("load", () => {
       found.push([head.getAttribute("aria-sort"), cells()]);
     }
   });
+  const across = {}, metrics = page.querySelector("table.across");
+  for (const row of metrics ? [...metrics.tBodies].flatMap(body => [...body.rows]) : []) {
+    const button = row.cells[0].querySelector("button");
+    if (!button) continue;
+    const heads = () => [...metrics.tHead.rows[0].cells].map(cell => cell.textContent);
+    const told = () => [heads(), [...row.cells].slice(1).map(cell => cell.firstChild.textContent)];
+    const found = across[button.firstChild.textContent.trim()] ??= [told()];
+    for (let i = 0; i < 3; i++) {
+      button.click();
+      found.push(told());
+    }
+  }
   const read = [], box = page.querySelector(".plotbox");
   if (box) {
     const out = box.querySelector("output"), Pointer = page.defaultView.PointerEvent;
@@ -55,7 +67,7 @@ addEventListener("load", () => {
   const skip = page.querySelector(".skip");
   skip.focus();
   document.body.dataset.found = JSON.stringify({
-    orders, read, unnamed: unnamed.length, focusable: focusable.length, title: page.title, first: focusable[0].className,
+    orders, across, read, unnamed: unnamed.length, focusable: focusable.length, title: page.title, first: focusable[0].className,
     wide: wide.map(e => e.tagName + e.className), skip: skip.getBoundingClientRect().top, lang: root.lang,
     landmarks: ["main", "nav", "header"].map(name => page.querySelectorAll(`body > ${name}, body > header > ${name}`).length),
     tones: seen("p, td, th, a:not(.skip), button, summary, dt, dd, figcaption, li")
@@ -97,6 +109,18 @@ def test_a_table_sorts_by_its_numbers_both_ways_and_back(folder: Path) -> None:
     assert numbers[1] == sorted(numbers[0], reverse=True)
     assert numbers[2] == sorted(numbers[0])
     assert numbers[3] == numbers[0]
+
+
+def test_a_metrics_name_puts_the_tiers_in_its_order_and_leaves_all_requests_first(folder: Path) -> None:
+    (heads, told), falling, rising, back = used(folder, "run")["across"]["Attainment, of offered"][:4]
+    assert heads == ["", "All", *heads[2:]]
+    assert len(heads) == 4
+    for (sorted_heads, values), reverse in ((falling, True), (rising, False)):
+        numbers = [float(text.rstrip(" %")) for text in values[1:]]
+        assert numbers == sorted(numbers, reverse=reverse)
+        assert values[0] == told[0]
+        assert dict(zip(sorted_heads[1:], values, strict=True)) == dict(zip(heads[1:], told, strict=True))
+    assert back == [heads, told]
 
 
 def test_names_sort_as_people_count(folder: Path) -> None:

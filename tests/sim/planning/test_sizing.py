@@ -62,7 +62,14 @@ def test_few_runs_are_enough_near_the_start():
     assert len(smallest(falling(20.5), 8, Ladder(1, 64))) <= 5
 
 
-def test_overload_that_finishes_nothing_is_left_by_doubling():
+def test_a_fleet_that_is_a_little_too_small_and_far_behind_is_sized_in_three_runs():
+    """A queue that grows for minutes strains without measure; the answer is an engine away all the same."""
+    found = smallest(lambda engines: Run.sure(24.0 if engines < 6 else 0.9), 5, Ladder(1, 64), tries=5)
+    assert rungs(found) == (5, 6)
+    assert len(found) == 3
+
+
+def test_overload_that_finishes_nothing_is_left_in_strides_that_grow():
     found = smallest(falling(20.5, worst=1.5), 2, Ladder(1, 64))
     assert rungs(found) == (20, 21)
 
