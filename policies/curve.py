@@ -43,7 +43,7 @@ class Curve:
         """The value at one point."""
         if x <= self.x[0]:
             return self.y[0] if x > 0 else 0.0
-        i = min(bisect_right(self.x, x), len(self._slopes)) - 1
+        i = bisect_right(self.x, x, 1, len(self.x) - 1) - 1
         return self._slopes[i] * (x - self.x[i]) + self.y[i]
 
     def many(self, x: Floats) -> Floats:

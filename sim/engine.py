@@ -44,6 +44,7 @@ class Engine:
         "_aborting",
         "_batch",
         "_batch_start_s",
+        "_believed",
         "_bell",
         "_clock",
         "_kernel",
@@ -125,6 +126,8 @@ class Engine:
         self._woken = False
         self._batch: tuple[Any, ...] = ()
         self._batch_start_s = 0.0
+        self._believed = (-1, 0.0)
+        """A step of the batch in flight, and when it ends, as is believed."""
         self._clock = LeapClock(noise)
         scheduler.step_now = self._step_now
         self._bell = kernel.bell()
@@ -234,6 +237,7 @@ class Engine:
             self._steps = steps
             end = clock.end_of(step + steps)
         self._batch_start_s = now
+        self._believed = (-1, 0.0)
         self._batch = (
             step,
             scheduler.prefill_tokens,
@@ -353,15 +357,15 @@ class Engine:
         """Start of the step in progress plus what is believed of its duration."""
         if not self._steps:
             return self._kernel._now
-        step, prefill_tokens, prefill_attention, chunks, seqs, context, _, _ = self._batch
-        start = self._batch_start_s
-        if self._steps > 1:
-            done = self._step_now()
-            if done > step:
-                start = self._clock.end_of(done)
-                context += seqs * (done - step)
-        shape = StepShape(prefill_tokens, prefill_attention, chunks, seqs, context)
-        return max(self._kernel._now, start + self.latency.seconds(shape))
+        step = self._step_now()
+        known, end_s = self._believed
+        if known != step:
+            first, prefill_tokens, prefill_attention, chunks, seqs, context, _, _ = self._batch
+            start_s = self._clock.end_of(step) if step > first else self._batch_start_s
+            shape = StepShape(prefill_tokens, prefill_attention, chunks, seqs, context + seqs * (step - first))
+            end_s = start_s + self.latency.seconds(shape)
+            self._believed = step, end_s
+        return max(self._kernel._now, end_s)
 
     @property
     def running(self) -> Sequence[Request]:

@@ -34,7 +34,7 @@ def crossings(
     """Runs that enclose each system's rate at 90 %, for each seed; the columns of ``curves.swept``.
 
     Every seed has runs half a step to either side of where the search begins, in percent of the optimum; one that is in time in
-    both, or in neither, gets further ones, a step on.
+    both gets further ones, a step on, and so does, a step down, one that is late at the lowest rate.
     """
     import pandas as pd
 
@@ -65,12 +65,12 @@ def _runs(runner: Runner, fleet: Fleet, system: Mapping[str, str], percent: Sequ
 
 
 def _open(frame: DataFrame, system: Iterable[str], seeds: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The seeds that are in time in all runs so far, and those that are in none."""
+    """The seeds that are in time in all runs so far, and those that are not at the lowest rate, however they are beyond it."""
     (name,) = system
-    rows = frame[(frame["system"] == name) & (frame["metric"] == "attainment_dslo")]
+    rows = frame[(frame["system"] == name) & (frame["metric"] == "attainment_dslo")].sort_values("percent")
     by_seed = rows.groupby("seed")["value"]
-    least, most = by_seed.min(), by_seed.max()
-    return [s for s in seeds if least[s] >= LEVEL], [s for s in seeds if most[s] < LEVEL]
+    least, first = by_seed.min(), by_seed.first()
+    return [s for s in seeds if least[s] >= LEVEL], [s for s in seeds if first[s] < LEVEL]
 
 
 def starts(curve: DataFrame, systems: Iterable[str]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from policies.latency import StepShape
 from policies.polyserve.chunks import PREFILL_TOKENS, Prompt, after, evenly, in_order, largest_chunk, prefilling, shrinks
@@ -17,8 +17,7 @@ HAND_OVER_STEPS = 2
 """Steps of a decode engine that a request waits for there: the one in progress, and the one in which its KV is pulled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether an engine may take a request, and the estimates behind it, in seconds.
 
     ``ttft_s``: from arrival to the first token. ``iter_now_s``: the step that gives the second token. ``iter_max_s``: the longest
@@ -93,18 +92,19 @@ class Admission:
             return _NO_SEAT
         latency, capacity = engine.latency, engine.kv_tokens_capacity
         prompt, expected = request.prompt_tokens, self._expected(request)
-        present = engine.kv_tokens_used + (engine.pending_prefill_tokens if prefill else 0)
+        used = engine.kv_tokens_used
+        present = used + (engine.pending_prefill_tokens if prefill else 0)
         peak = present + prompt + seqs * expected
-        iter_max = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak)))
+        iter_max = latency.seconds(StepShape(0, 0, 0, seqs, int(peak)))
         if self.projection == "simulate" and (peak > capacity or iter_max > budget_s):
             peak = self._outlook(engine).peak(engine, prompt, expected)
-            iter_max = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak)))
+            iter_max = latency.seconds(StepShape(0, 0, 0, seqs, int(peak)))
         if peak > capacity:
             return Verdict(inf, inf, iter_max, "kv", peak - prompt > capacity)
         if iter_max > budget_s:
             least = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak) - prompt))
             return Verdict(inf, inf, iter_max, "tpot", least > budget_s)
-        return self._in_time(request, engine, budget_s, iter_max, prefill) if timely else Verdict(inf, inf, iter_max)
+        return self._in_time(request, engine, used, budget_s, iter_max, prefill) if timely else Verdict(inf, inf, iter_max)
 
     def _outlook(self, engine: EngineView) -> Outlook:
         found = self._outlooks.get(engine.id)
@@ -112,20 +112,22 @@ class Admission:
             found = self._outlooks[engine.id] = Outlook(self._expected)
         return found
 
-    def _in_time(self, request: RequestView, engine: EngineView, budget_s: float, iter_max: float, prefill: bool) -> Verdict:
-        """The checks on the first and the second token."""
+    def _in_time(
+        self, request: RequestView, engine: EngineView, used: int, budget_s: float, iter_max: float, prefill: bool
+    ) -> Verdict:
+        """The checks on the first and the second token. ``used``: the engine's KV tokens."""
         slo, now = request.slo, engine.now_s
         ttft = inf if slo.ttft_s is None else slo.ttft_s * (1 - self.reserve)
         own = inf if slo.tpot_s is None else slo.tpot_s
         busy = max(0.0, engine.step_ends_s - now)
         waited = now - request.arrival_s + busy
         if prefill:
-            takes, iter_now = self._prefill_beside_decodes(engine, busy > 0, request.prompt_tokens, budget_s, ttft - waited)
+            takes, iter_now = self._prefill_beside_decodes(engine, used, busy > 0, request.prompt_tokens, budget_s, ttft - waited)
             first = waited + takes
             second = first + iter_now
         else:
             first = waited if request.first_token_s is None else request.first_token_s - request.arrival_s
-            context = engine.kv_tokens_used + request.prompt_tokens
+            context = used + request.prompt_tokens
             seqs = engine.running_count + engine.waiting_count + 1
             iter_now = engine.latency.seconds(StepShape(decode_seqs=seqs, decode_context=context))
             second = waited + (HAND_OVER_STEPS if engine.running_count else 1) * iter_now
@@ -133,17 +135,17 @@ class Admission:
         return Verdict(first, iter_now, iter_max, refused)
 
     def _prefill_beside_decodes(
-        self, engine: EngineView, busy: bool, prompt: int, budget_s: float, left_s: float
+        self, engine: EngineView, context: int, busy: bool, prompt: int, budget_s: float, left_s: float
     ) -> tuple[float, float]:
         """Seconds from the end of the step in progress until the prompt is computed behind what is pending, and of the step after;
         ``inf`` if chunks run dry or late.
         """
-        latency, decodes, context = engine.latency, engine.running_count, engine.kv_tokens_used
-        backlog = self._backlog(engine, busy, budget_s)
+        latency, step, decodes = engine.latency, engine.step, engine.running_count
+        backlog = self._backlog(engine, step, busy, budget_s)
         left, attention, seconds = backlog.tokens + prompt, backlog.attention + prompt * prompt / 2, 0.0
         chunk = engine.max_batched_tokens
         if decodes:
-            chunk, shrinking = self._chunks(engine, decodes, context, budget_s, attention / left)
+            chunk, shrinking = self._chunks(engine, step, decodes, context, budget_s, attention / left)
             if chunk <= 0:
                 return inf, inf
             if chunk < left:
@@ -161,12 +163,14 @@ class Admission:
             seconds += latency.seconds(StepShape(size, size * per_token, 1, decodes, context))
             left -= size
             context += size
-        return seconds, latency.seconds(StepShape(decode_seqs=decodes + 1, decode_context=context + decodes))
+        if seconds > left_s:
+            return inf, inf
+        return seconds, latency.seconds(StepShape(0, 0, 0, decodes + 1, context + decodes))
 
-    def _backlog(self, engine: EngineView, busy: bool, budget_s: float) -> _Backlog:
+    def _backlog(self, engine: EngineView, step: int, busy: bool, budget_s: float) -> _Backlog:
         """What will be pending on an engine; looked at again when that has changed."""
         pending = engine.pending_prefill_tokens
-        at = (engine.step, pending, engine.waiting_count, busy, budget_s)
+        at = (step, pending, engine.waiting_count, busy, budget_s)
         known = self._backlogs.get(engine.id)
         if known is not None and known.at == at:
             return known
@@ -176,15 +180,15 @@ class Admission:
             tokens += left
             attention += left * left / 2
         if pending > tokens:
-            runs = self._under_way(engine, busy, budget_s)
+            runs = self._under_way(engine, step, busy, budget_s)
             tokens += sum(prompt.left for prompt in runs)
             attention += sum(prompt.attention(prompt.left) for prompt in runs)
         found = self._backlogs[engine.id] = _Backlog(at, tokens, attention)
         return found
 
-    def _under_way(self, engine: EngineView, busy: bool, budget_s: float) -> Sequence[Prompt]:
+    def _under_way(self, engine: EngineView, step: int, busy: bool, budget_s: float) -> Sequence[Prompt]:
         """What is left of the prompts that run once the step in progress, where there is one, has computed its chunk."""
-        at = (engine.step, busy, budget_s, engine.running_count)
+        at = (step, busy, budget_s, engine.running_count)
         then, known = self._runs.get(engine.id, (None, ()))
         if then == at:
             return known
@@ -197,12 +201,14 @@ class Admission:
         self._runs[engine.id] = at, prompts
         return prompts
 
-    def _chunks(self, engine: EngineView, decodes: int, context: int, budget_s: float, per_token: float) -> tuple[int, float]:
+    def _chunks(
+        self, engine: EngineView, step: int, decodes: int, context: int, budget_s: float, per_token: float
+    ) -> tuple[int, float]:
         """The largest chunk of the next step, where each of its tokens attends to ``per_token`` tokens, and by how much it shrinks
         with every token of context; once for each step.
         """
         attended = ceil(per_token / _ATTENDED) * _ATTENDED
-        at = (engine.step, decodes, context, budget_s)
+        at = (step, decodes, context, budget_s)
         then, known = self._steps.get(engine.id, (None, {}))
         if then != at:
             known = {}

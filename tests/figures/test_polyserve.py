@@ -119,6 +119,19 @@ def test_runs_about_the_crossing_enclose_it_for_every_seed_wherever_the_search_b
         assert (runs.max() - 98.2).max() < 2 * STEP if begin < 98 else (98.2 - runs.min()).max() < 2 * STEP
 
 
+def test_a_seed_that_is_late_at_the_lowest_rate_is_looked_at_below_it_though_it_is_in_time_beyond() -> None:
+    class Dipping(Invented):
+        def sweep(self, asked: Sweep) -> pd.DataFrame:
+            found = super().sweep(asked)
+            dip = (found["metric"] == "attainment_dslo") & (found["workload.chat.rate"] == 94)
+            return found.assign(value=found["value"].where(~dip, 0.86))
+
+    fleet, systems = Fleet(WORKLOADS["azure-code"], CO, 20), {"PolyServe": "polyserve"}
+    found = crossings(Dipping(), fleet, systems, {"PolyServe": 96.5}, (1,))  # type: ignore[arg-type]
+    assert found["percent"].min() == 89
+    assert knee(found, "PolyServe")[1] == pytest.approx(89 + 5 * 0.09 / 0.13)
+
+
 def test_only_rivals_near_the_best_are_looked_at_with_more_seeds() -> None:
     runner = Invented()
     curve = swept(runner, WORKLOADS["azure-code"], CO, SYSTEMS[CO], (60, 80, 100, 120), (1,))  # type: ignore[arg-type]
