@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from policies.streams import generator
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+
+    from policies.iserve.candidate import Candidate
 
 POLICIES = {"least loaded": LEAST_LOADED, "hybrid": HYBRID, "packing": PACKING}
 RATE = 0.2
@@ -146,18 +149,29 @@ def _policies(seeds: Sequence[int]) -> list[dict[str, Any]]:
     return rows
 
 
+def wishes_of(models: int, gpus: int, seed: int) -> tuple[Sequence[Sequence[Candidate]], Sequence[float], Sequence[Wish]]:
+    """Models drawn at random, each with its configurations from the fastest on and a rate, in requests/s; and what is wished of
+    them.
+    """
+    names = list(MAVERIQ_MODELS)
+    draw = generator(seed, f"gap {gpus} {models}")
+    rates = draw.uniform(0.05, 0.6, models).tolist()
+    chosen = [_fastest_first(names[i]) for i in draw.integers(0, len(names), models)]
+    return chosen, rates, [Wish(c, [score_of(x, FASTEST) for x in c], r) for c, r in zip(chosen, rates, strict=True)]
+
+
+@cache
+def _fastest_first(name: str) -> Sequence[Candidate]:
+    return ranked(offered(name), FASTEST)
+
+
 def _gaps(instances: int) -> list[dict[str, Any]]:
     """Heuristic against optimum, in per cent; ``inf`` where the heuristic leaves a model out and the optimum does not."""
-    names = list(MAVERIQ_MODELS)
-    candidates = {name: ranked(offered(name), FASTEST) for name in names}
     rows: list[dict[str, Any]] = []
     for gpus, models in SIZES:
         room = [Device(f"gpu{i:02d}", "a6000", GPU_BYTES) for i in range(gpus)]
         for seed in range(instances):
-            draw = generator(seed, f"gap {gpus} {models}")
-            rates = draw.uniform(0.05, 0.6, models).tolist()
-            chosen = [candidates[names[i]] for i in draw.integers(0, len(names), models)]
-            wishes = [Wish(c, [score_of(x, FASTEST) for x in c], rate) for c, rate in zip(chosen, rates, strict=True)]
+            chosen, rates, wishes = wishes_of(models, gpus, seed)
             try:
                 best = optimum(wishes, room)
             except Infeasible:
