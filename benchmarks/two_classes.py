@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.priority import ahead_of_others
 from policies.curve import Curve, Lines
 from policies.drafting.known import DRAFTERS
 from policies.fingerprint import NOTHING, Fingerprint, Terms
@@ -175,7 +176,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=4, help="paired runs of every arm")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with ahead_of_others(), tempfile.TemporaryDirectory() as folder:
         bench = Bench.measured(Path(folder))
         found = list(rows(bench, range(1, given.seeds + 1)))
     if given.json:

@@ -52,18 +52,19 @@ class FleetMemory:
         if self._scaling is not None:
             self._scaling.again()
 
-    def ask_router(self) -> None:
-        """The router is about to be asked."""
+    def tell_router(self) -> None:
+        """The router is about to be asked: ``completed`` is what it does not know yet."""
         self.completed = self._for_router.told()
 
-    def ask_scaler(self) -> None:
-        """The scaler is about to be asked."""
+    def tell_scaler(self) -> None:
+        """The same of the scaler."""
         self.completed = self._for_scaler.told()
 
     def _has_completed(self, request: RequestView, at_s: float) -> None:
         news = completed(request, at_s)
         self._for_router.add(news)
-        self._for_scaler.add(news)
+        if self._scaling is not None:
+            self._for_scaler.add(news)
 
     def _is_held(self) -> None:
         """The router holds one more request, or still some."""

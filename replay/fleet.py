@@ -139,7 +139,7 @@ class Fleet(FleetMemory):
         """Ask the router and do as it says. The decision, if it is to hold the request."""
         if self._disaggregated:
             self._phase = Role.PREFILL if request.kv_engine is None else Role.DECODE
-        self.ask_router()
+        self.tell_router()
         self._clock.hold()
         try:
             decision = self._router.route(request, self)

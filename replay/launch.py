@@ -18,6 +18,7 @@ from replay.cards import cards_of
 from replay.client import Client, Ending, completion
 from replay.knobs import device, engine_arguments, environment, options, scheduler_class
 from replay.managed import ManagedServer
+from replay.ports import reserved
 from replay.power import Parked, sleep
 from replay.prompts import RESERVED
 from replay.remote import RemoteEngine
@@ -128,7 +129,7 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
     """Started now, and stopped in the end whatever happens. ``socket``: on which the engines tell their states.
 
     Raises:
-        InputError: one cannot be started.
+        InputError: a port is taken, or one cannot be started.
     """
     scenario, choice = world.scenario, world.choice
     parked, cards = parking(world), cards_of(scenario, choice)
@@ -153,16 +154,19 @@ async def managed_servers(world: World, folder: Path, socket: Path) -> AsyncIter
         started.append(ManagedServer(name, options(arguments), choice.port + index, log, variables, cards=dealt, gpus=gpus))
     resting = [pool.parked(index) for index, pool in enumerate(world.pools)]
     awake = [server for server, rests in zip(started, resting, strict=True) if not (rests and parked == "stop")]
-    try:
-        await _all_of(server.start(choice.start_timeout_s) for server in awake)
-        if world.decisions is None and not any(pool.role is not Role.BOTH for pool in world.pools):
-            models = (world.pools[started.index(server)].model for server in awake)
-            await _all_of(_warm_up(server.url, model) for server, model in zip(awake, models, strict=True))
-        if parked == "sleep":
-            await _all_of(sleep(server) for server, rests in zip(started, resting, strict=True) if rests)
-        yield [Server(server.url, pool.model, _watcher(server), server) for server, pool in zip(started, world.pools, strict=True)]
-    finally:
-        await asyncio.gather(*(server.stop() for server in started))
+    with reserved(choice.port, len(started)):
+        try:
+            await _all_of(server.start(choice.start_timeout_s) for server in awake)
+            if world.decisions is None and not any(pool.role is not Role.BOTH for pool in world.pools):
+                models = (world.pools[started.index(server)].model for server in awake)
+                await _all_of(_warm_up(server.url, model) for server, model in zip(awake, models, strict=True))
+            if parked == "sleep":
+                await _all_of(sleep(server) for server, rests in zip(started, resting, strict=True) if rests)
+            yield [
+                Server(server.url, pool.model, _watcher(server), server) for server, pool in zip(started, world.pools, strict=True)
+            ]
+        finally:
+            await asyncio.gather(*(server.stop() for server in started))
 
 
 def _watcher(server: ManagedServer) -> Watcher:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from replay.cards import Cards
 from replay.http import get
+from replay.ports import HOST
 from traces.errors import InputError
 
-HOST = "127.0.0.1"
 _STOP_S = 10.0
 """How long a server may take to stop before it is killed."""
 _POLL_S = 0.25
@@ -57,9 +55,8 @@ class ManagedServer:
         """Start it and wait until it can serve. It may have run before.
 
         Raises:
-            InputError: its port is taken, it ended before it could serve, or it took too long; one line with what its log says.
+            InputError: it ended before it could serve, or it took too long; one line with what its log says.
         """
-        _refuse_taken(self._port)
         devices = await self._devices(timeout_s)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb" if self._process is None else "ab") as log:
@@ -197,15 +194,3 @@ def _plain(line: str) -> str:
 
 def _how(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            why = "is in use" if error.errno == errno.EADDRINUSE else "may not be used"
-            raise InputError(f"replay.port: port {port} {why}; stop what listens there, or choose another") from None

@@ -23,7 +23,7 @@ class Scaling(Asking[Engine]):
 
     def __init__(self, clock: Clock, scaler: Scaler, fleet: Fleet, lifecycle: Lifecycle, engines: Mapping[str, Engine]) -> None:
         def decide() -> Scale:
-            fleet.ask_scaler()
+            fleet.tell_scaler()
             clock.hold()
             try:
                 scale = scaler.scale(fleet)

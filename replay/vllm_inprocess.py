@@ -206,8 +206,13 @@ def _play(world: World, clock: WallClock, fleet: Fleet, load: Load, engines: lis
     return False
 
 
+def one_thread_works() -> bool:
+    """Whether vLLM's work in this process is all done by the thread that asks for it, so that a core's clock tells how long."""
+    return not torch.cuda.is_available() and torch.get_num_threads() == 1
+
+
 def _refuse_threads() -> None:
-    if torch.cuda.is_available() or torch.get_num_threads() > 1:
+    if not one_thread_works():
         raise InputError(
             f"replay.clock: `core` times one thread that does all the work, and here a GPU or {torch.get_num_threads()} threads do "
             "it; set the environment variable OMP_NUM_THREADS=1, or write `clock: wall`"

@@ -29,6 +29,7 @@ from replay.knobs import engine_arguments, vocabulary
 from replay.prompts import Prompts
 from replay.report import DirectReport
 from replay.samples import Probe, Room, Sample, grid
+from replay.vllm_inprocess import one_thread_works
 from replay.vllm_llvmlite import mend
 from replay.vllm_model import truncation
 from replay.vllm_scheduler import SteeredScheduler
@@ -108,7 +109,7 @@ class _Bench:
         scheduler = self._engine.engine_core.engine_core.scheduler
         report = DirectReport(self._journal, 0, _ignore)
         cuda = torch.cuda.is_available()
-        clock = WallClock() if cuda or torch.get_num_threads() > 1 else CoreClock()
+        clock = CoreClock() if one_thread_works() else WallClock()
         scheduler.steer(Settings("e0", 0, "measured"), VLLM(), clock, report)
         view = scheduler.view
         window = int(self._engine.model_config.max_model_len)

@@ -146,7 +146,7 @@ class Fleet(FleetMemory):
 
     def _carry_out(self, request: Request) -> Hold | None:
         """Ask the router and do as it says. The decision, if it is to hold the request."""
-        self.ask_router()
+        self.tell_router()
         if self._disaggregated:
             self.engines = self._for_prefill if request.source is None else self._for_decode
             decision = self._router.route(request, self)

@@ -22,7 +22,7 @@ class Scaling(Asking[Engine]):
 
     def __init__(self, kernel: Kernel, scaler: Scaler, fleet: Fleet, lifecycle: Lifecycle, engines: dict[str, Engine]) -> None:
         def decide() -> Scale:
-            fleet.ask_scaler()
+            fleet.tell_scaler()
             scale = scaler.scale(fleet)
             if fault := scale_fault(scale, fleet):
                 raise InputError(f"policy.scaler: {fault}")

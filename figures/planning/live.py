@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
-
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
+from figures.live import Drawn
 from figures.planning import words
 from figures.studies.columns import GAP
 from figures.units import duration, number
 from sim.plan import Progress
 from sim.planning.question import Aim
 
-if TYPE_CHECKING:
-    from rich.live import Live
-
 _SHOWN = 8
-_PER_SECOND = 4
 
 
-class PlanProgress:
+class PlanProgress(Drawn):
     """``aim``: what is ranked."""
 
     def __init__(self, aim: Aim, *, enabled: bool = True) -> None:
-        self._aim, self._enabled = aim, enabled and sys.stderr.isatty()
-        self._began = time.monotonic()
+        super().__init__(enabled=enabled)
+        self._aim = aim
         self._progress: Progress | None = None
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self._enabled:
-            from rich.live import Live
-
-            console = Console(stderr=True)
-            self._live = Live(console=console, transient=True, refresh_per_second=_PER_SECOND, get_renderable=self.drawn)
-            self._live.__enter__()
-        return self
 
     def watch(self, progress: Progress) -> None:
         """Take note of the progress, which is shown a few times a second."""
@@ -47,7 +29,7 @@ class PlanProgress:
 
     def drawn(self) -> Group:
         """What is done, and the best so far."""
-        progress, elapsed_s = self._progress, time.monotonic() - self._began
+        progress, elapsed_s = self._progress, self.elapsed_s
         if progress is None:
             return Group(Text(f"all deployments are estimated in closed form · {duration(elapsed_s)} so far", "bold"))
         head = f"{progress.stage}: {progress.done} of {progress.total} · {duration(elapsed_s)} so far"
@@ -61,7 +43,3 @@ class PlanProgress:
             for i, row in enumerate(rows)
         ]
         return Group(Text(head, "bold"), *lines)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)

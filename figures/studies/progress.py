@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
-
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
+from figures.live import Drawn
 from figures.studies.columns import aligned, headings, written
 from figures.tables import Footnotes, share_cell
 from figures.units import duration
 from sim.sweep import PointResult, Progress, coordinates, estimate
 
-if TYPE_CHECKING:
-    from rich.live import Live
-
 _LATEST = 8
-_PER_SECOND = 4
 
 
-class SweepProgress:
+class SweepProgress(Drawn):
     """On a terminal's stderr: how many points are done, how long the rest will take, and the latest ones. Elsewhere nothing.
 
     ``runs``: of a search, which does not know how many points it will take.
     """
 
     def __init__(self, *, enabled: bool = True, search: bool = False) -> None:
-        self._enabled, self._search = enabled and sys.stderr.isatty(), search
-        self._began = time.monotonic()
+        super().__init__(enabled=enabled)
+        self._search = search
         self._progress: Progress | None = None
         self._latest: list[PointResult] = []
         self._runs = self._faults = self._cached = 0
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self._enabled:
-            from rich.live import Live
-
-            console = Console(stderr=True)
-            self._live = Live(console=console, transient=True, refresh_per_second=_PER_SECOND, get_renderable=self._drawn)
-            self._live.__enter__()
-        return self
 
     def watch(self, progress: Progress) -> None:
         """Take note of the progress, which is shown a few times a second."""
@@ -53,8 +35,8 @@ class SweepProgress:
         self._latest = [*self._latest, progress.latest][-_LATEST:]
         self._progress = progress
 
-    def _drawn(self) -> Group:
-        progress, latest, elapsed_s = self._progress, self._latest, time.monotonic() - self._began
+    def drawn(self) -> Group:
+        progress, latest, elapsed_s = self._progress, self._latest, self.elapsed_s
         if progress is None:
             return Group(Text(f"the first point is computed · {duration(elapsed_s)} so far", "bold"))
         words = [f"{self._runs:,} runs"] if self._search else [f"{progress.done:,} of {progress.total:,} points"]
@@ -69,10 +51,6 @@ class SweepProgress:
         keys = list(dict.fromkeys(key for result in latest for key in coordinates(result.point)))
         rows = [[*(written(result.point, key) for key in keys), str(result.point.seed), _glance(result)] for result in latest]
         return Group(Text(" · ".join(words), "bold"), *aligned([[*headings(keys), "seed", "attainment"], *rows]))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)
 
 
 def _glance(result: PointResult) -> str:

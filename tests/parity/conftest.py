@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from benchmarks import priority
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; small models are slower on more threads
 
@@ -33,9 +34,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ahead_of_others() -> Iterator[None]:
-    """Where the system allows it, neighbours wait until this process and its children are idle. For tests that measure time."""
-    before = (os.sched_getscheduler(0), os.sched_getparam(0))
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    yield
-    os.sched_setscheduler(0, *before)
+    """For tests that measure time."""
+    with priority.ahead_of_others():
+        yield

@@ -10,7 +10,7 @@ import pytest
 from figures.calibration import BOUNDS, Calibration, calibrate, errors, simulate_twin
 from policies.curve import Curve, Lines
 from policies.fingerprint import Fingerprint
-from tests.parity.test_managed_parity import free_port
+from tests.ports import free_ports
 from traces.fingerprints import read_fingerprint
 
 SCENARIO = Path(__file__).parents[2] / "traces" / "gallery" / "cpu-calibration.yaml"
@@ -26,7 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, ahead_of_others: None) -> Ca
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("run"))
         for _ in range(ATTEMPTS):
-            calibration = calibrate(SCENARIO, [f"replay.port={free_port()}"], runs=3)
+            calibration = calibrate(SCENARIO, [f"replay.port={free_ports()}"], runs=3)
             if calibration.sound:
                 break
     return calibration

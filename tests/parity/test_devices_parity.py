@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.parity.replaying import served
-from tests.parity.test_managed_parity import descendants, free_port
+from tests.parity.test_managed_parity import descendants
+from tests.ports import free_ports
 
 THREE_ON_TWO = """
 model: llama-3.1-8b
@@ -77,7 +78,7 @@ def test_swapped_intents_exchange_pinned_servers_without_losing_a_request(tmp_pa
     if len(there) < 2:
         pytest.skip("two devices are two cores, and there is one")
     monkeypatch.chdir(tmp_path)
-    port = free_port()
+    port = free_ports(5)
     with watched_cores() as devices:
         record = served(THREE_ON_TWO, tmp_path, f"replay.cores=[[{there[0]}], [{there[1]}]]", f"replay.port={port}")
 

@@ -23,7 +23,7 @@ from figures.planning import emit
 from policies.iserve.configuration import Configuration
 from replay.run import replay
 from replay.vllm_model import stand_in, write_model
-from tests.parity.test_managed_parity import free_port
+from tests.ports import free_ports
 from traces.hardware import model
 from traces.scenario import load_scenario
 
@@ -80,7 +80,7 @@ def usage(port: int, weights: Path) -> dict[str, object]:
 
 def test_emitted_commands_and_the_emitted_scenario_start_and_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(emit, "PORT", free_port())
+    monkeypatch.setattr(emit, "PORT", free_ports())
     (tmp_path / "asked.yaml").write_text(ASKED)
     asked, weights = load_scenario(tmp_path / "asked.yaml"), checkpoint(tmp_path / "weights")
     script = emit.emitted("vllm", CHOSEN, 1, asked, str(weights))
@@ -105,7 +105,7 @@ def test_emitted_commands_and_the_emitted_scenario_start_and_serve(tmp_path: Pat
         try:
             chosen = tmp_path / "chosen.yaml"
             chosen.write_text(emit.emitted("scenario", CHOSEN, 1, asked))
-            record = replay(load_scenario(chosen, [f"replay.port={free_port()}"]))
+            record = replay(load_scenario(chosen, [f"replay.port={free_ports()}"]))
             found = usage(emit.PORT, weights)
         finally:
             os.killpg(servers.pid, signal.SIGKILL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.parity.replaying import IN_PROCESS, served
-from tests.parity.test_managed_parity import free_port
+from tests.ports import free_ports
 
 METHODS = {"e0": "ngram", "e1": "draft_model"}
 
@@ -20,7 +20,7 @@ def pool(method: str) -> str:
 def test_a_speculator_chooses_what_the_engines_of_managed_servers_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fleet = f"fleet=[{', '.join(map(pool, METHODS.values()))}]"
-    servers = ["replay.engines=managed", f"replay.port={free_port()}"]
+    servers = ["replay.engines=managed", f"replay.port={free_ports(len(METHODS))}"]
     record = served(IN_PROCESS, tmp_path, fleet, *servers, "policy.router=round-robin", "policy.speculator={fixed-k: {k: 2}}")
     asked = {entry["engine"] for entry in record.decisions or () if entry["point"] == "speculator"}
     assert asked == set(METHODS)

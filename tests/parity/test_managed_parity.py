@@ -17,6 +17,7 @@ import pytest
 from replay import managed
 from replay.knobs import engine_arguments, environment, options
 from replay.run import replay
+from tests.ports import free_ports
 from tests.replay.hosting import hosted
 from traces.errors import InputError
 from traces.scenario import Scenario
@@ -26,12 +27,6 @@ from traces.tables import floats
 @pytest.fixture(autouse=True)
 def _logs_go_to_a_folder_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def scenario(port: int, *, output_tokens: tuple[int, int] = (2, 60), **over: Any) -> Scenario:
@@ -115,7 +110,7 @@ def test_a_run_on_a_server_that_is_killed_halfway_ends_with_an_outcome_for_every
     progress: list[int] = []
     killer = threading.Thread(target=kill)
     killer.start()
-    long_ones = scenario(free_port(), output_tokens=(300, 500), duration=30)  # half a second each: some are always under way
+    long_ones = scenario(free_ports(), output_tokens=(300, 500), duration=30)  # half a second each: some are always under way
     record = replay(long_ones, lambda p: progress.append(p.requests))
     killer.join()
     (_, below) = seen[0]
@@ -137,8 +132,7 @@ def test_a_run_on_a_server_that_is_killed_halfway_ends_with_an_outcome_for_every
     assert not any(map(alive, below)), "its engine process does not outlive it"
 
 
-def test_a_port_that_is_taken_while_the_server_starts_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managed, "_refuse_taken", lambda port: None)
+def test_a_port_that_is_taken_while_the_server_starts_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -152,7 +146,7 @@ def test_a_port_that_is_taken_while_the_server_starts_is_told_in_one_line(tmp_pa
 
 
 def test_a_server_of_somebody_else_s_is_watched_through_its_metrics_and_left_alone(tmp_path: Path) -> None:
-    own = scenario(port := free_port())
+    own = scenario(port := free_ports())
     assert own.replay is not None
     words = options(engine_arguments(own.pools[0], own.replay, 0, tmp_path))
     server = managed.ManagedServer("somebody's", words, port, tmp_path / "e0.log", environment(own.pools, 0, own.replay))

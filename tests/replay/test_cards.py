@@ -15,7 +15,7 @@ from replay.launch import parking
 from replay.managed import ManagedServer, tail
 from replay.vllm_serve import CORES
 from replay.world import World
-from tests.replay.test_managed import free_port
+from tests.ports import free_ports
 from traces.errors import InputError
 from traces.scenario import Scenario
 
@@ -61,7 +61,7 @@ def test_a_gpu_with_places_is_shared_by_as_many_servers_and_the_emptiest_is_take
 
 def test_servers_start_on_the_gpus_that_are_free_then(tmp_path: Path) -> None:
     def server(name: str, cards: Cards, gpus: int) -> ManagedServer:
-        made = ManagedServer(name, [], port := free_port(), tmp_path / f"{name}.log", dict(os.environ), cards=cards, gpus=gpus)
+        made = ManagedServer(name, [], port := free_ports(), tmp_path / f"{name}.log", dict(os.environ), cards=cards, gpus=gpus)
         made._command = [sys.executable, "-c", _TELLS, str(port)]
         return made
 

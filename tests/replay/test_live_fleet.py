@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,21 +15,9 @@ from policies.types import EngineState, FleetView
 from replay.live import run_live
 from replay.managed import ManagedServer
 from replay.world import World
+from tests.ports import free_ports
 from tests.replay.test_live import outcomes, scenario
 from traces.record import Record
-
-
-def two_free_ports() -> int:
-    """The first of two neighbours, below those that the system hands out, and apart from other test processes'."""
-    for port in range(20_000 + 10 * (os.getpid() % 900), 32_000, 2):
-        try:
-            with socket.socket() as one, socket.socket() as other:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + 1))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("no two free ports")
 
 
 class FakeProcess(ManagedServer):
@@ -62,7 +48,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(replay.launch, "ManagedServer", FakeProcess)
 
     def play(fleet: dict[str, Any], seconds: float, parked: str, **over: Any) -> Record:
-        part = {"engines": "managed", "urls": [], "shape": "tiny", "device": "cpu", "port": two_free_ports(), "parked": parked}
+        part = {"engines": "managed", "urls": [], "shape": "tiny", "device": "cpu", "port": free_ports(2), "parked": parked}
         engine = {"block_size": 32, "max_model_len": 1024, "num_gpu_blocks_override": 400}
         urls = ["http://localhost:1", "http://localhost:2"]
         world = World(scenario(urls, 20, seconds, replay=part, fleet=fleet, engine=engine, **over))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from replay.clock import WallClock
 from replay.lifecycle import Idle
 from replay.managed import ManagedServer, diagnosis, healthy, tail
 from replay.power import ServerPower
+from tests.ports import free_ports
 from traces.errors import InputError
 
 _SERVE = """
@@ -32,15 +32,9 @@ asyncio.run(main())
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def server(tmp_path: Path, code: str) -> ManagedServer:
     """A stand-in for vLLM, as a process of its own."""
-    made = ManagedServer("e0", [], port := free_port(), tmp_path / "e0.log", dict(os.environ))
+    made = ManagedServer("e0", [], port := free_ports(), tmp_path / "e0.log", dict(os.environ))
     made._command = [sys.executable, "-c", code, str(port)]
     return made
 
@@ -105,16 +99,6 @@ def test_a_server_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"was not ready after 1 s; raise replay\.start_timeout"):
         asyncio.run(made.start(1))
     assert gone(child_of(made.log))
-
-
-def test_a_port_in_use_is_found_before_anything_is_started(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=rf"replay\.port: port {port} is in use"):
-            asyncio.run(ManagedServer("e0", [], port, tmp_path / "e0.log", {}).start(30))
-    assert not (tmp_path / "e0.log").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from policies.intent import Intent
 from traces.errors import InputError
-from traces.hardware import GPUS, MODELS, ModelShape, model
+from traces.hardware import GPUS, ModelShape, model
 from traces.scenario import faults
-from traces.scenario.document import Document, Keys, dotted, nearest, read
+from traces.scenario.document import Document, Keys, dotted, read
 from traces.scenario.fields import Count, ModelName, Noise, NotEmpty, Number, Part, Seconds, Switch
 from traces.scenario.fleet import Engine, Faults, Fleet, KVTransfer, Pool, Positive, default_knobs
 from traces.scenario.intents import Wish
@@ -97,13 +97,6 @@ class Scenario(Part):
             if any(pool.get("role") in ("prefill", "decode") for pool in fleet):
                 data.setdefault("kv_transfer", {})
         return data
-
-    @field_validator("model")
-    @classmethod
-    def _model_exists(cls, name: str) -> str:
-        if name not in MODELS:
-            raise ValueError(f"model `{name}` is not known; {nearest(name, list(MODELS))}")
-        return name
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from pool_faults(self)

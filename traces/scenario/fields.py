@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from traces.hardware import GPUS, MODELS
+from traces.scenario.document import nearest
 from traces.units import parse_bandwidth, parse_duration, parse_fraction, parse_rate
 
 LIST = "<list>"
@@ -78,6 +80,12 @@ def _not_empty(value: object) -> object:
     return value
 
 
+def _known(what: str, names: Sequence[str], name: str) -> str:
+    if name not in names:
+        raise ValueError(f"{what} `{name}` is not known; {nearest(name, list(names))}")
+    return name
+
+
 def _schema(kind: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "number"], "description": kind, "examples": list(examples)})
 
@@ -93,6 +101,8 @@ Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "num
 Noise = Annotated[float, BeforeValidator(_noise), _schema("a share of the step time, or off", "2%", "off")]
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 NotEmpty = BeforeValidator(_not_empty)
-ModelName = Annotated[str, WithJsonSchema({"enum": sorted(MODELS)})]
-GPUName = Annotated[str, WithJsonSchema({"enum": sorted(GPUS)})]
+ServedModel = Annotated[str, WithJsonSchema({"enum": sorted(MODELS)})]
+"""Any name: whether a pool serves it is asked of the fleet."""
+ModelName = Annotated[ServedModel, AfterValidator(partial(_known, "model", tuple(MODELS)))]
+GPUName = Annotated[str, AfterValidator(partial(_known, "GPU", tuple(GPUS))), WithJsonSchema({"enum": sorted(GPUS)})]
 Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"enum": ["on", "off", True, False]})]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, create_model, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, create_model, model_validator
 
 from traces.errors import InputError
-from traces.hardware import GPU, GPUS, MODELS, ModelShape, gpu, model
-from traces.scenario.document import nearest
+from traces.hardware import GPU, ModelShape, gpu, model
 from traces.scenario.fields import (
     LIST,
     BytesPerSecond,
@@ -184,20 +183,6 @@ class Pool(Part):
     fingerprint: str | None = Field(
         None, min_length=1, description="step times: the JSON file of a fingerprint, beside the scenario; default: the library's"
     )
-
-    @field_validator("gpu")
-    @classmethod
-    def _gpu_exists(cls, name: str) -> str:
-        if name not in GPUS:
-            raise ValueError(f"GPU `{name}` is not known; {nearest(name, list(GPUS))}")
-        return name
-
-    @field_validator("model")
-    @classmethod
-    def _model_exists(cls, name: str | None) -> str | None:
-        if name is not None and name not in MODELS:
-            raise ValueError(f"model `{name}` is not known; {nearest(name, list(MODELS))}")
-        return name
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.gpus % (each := self.gpus_per_engine):

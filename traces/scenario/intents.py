@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from policies.intent import Goal, Intent
-from traces.hardware import MODELS
-from traces.scenario.document import nearest
-from traces.scenario.fields import Fraction, Number, Part, Seconds, Switch
+from traces.scenario.fields import Fraction, ModelName, Number, Part, Seconds, Switch
 
 Limit = Annotated[Seconds, Field(gt=0)]
 
@@ -17,7 +15,7 @@ Limit = Annotated[Seconds, Field(gt=0)]
 class Wish(Part):
     """One model's intent, from `at` on until the next one for the same model."""
 
-    model: str | None = Field(None, description="whose deployment; default: the scenario's model")
+    model: ModelName | None = Field(None, description="whose deployment; default: the scenario's model")
     at_s: Seconds = Field(0.0, alias="at", description="from when on it is wanted, from the start of the run")
     goal: Goal = Field("min_latency", description="what is to be least; min_memory_time is what MaverIQ calls cost")
     latency_s: Limit | None = Field(None, alias="latency", description="of one request alone, to its last token, at most")
@@ -26,13 +24,6 @@ class Wish(Part):
     usd_per_mtok: Annotated[Number, Field(gt=0)] | None = Field(None, description="$ per million output tokens, at most")
     accuracy: Annotated[Fraction, Field(gt=0)] | None = Field(None, description="relative to 16 bits, at least, such as 99%")
     cautious: Switch = Field(False, description="limits hold at the bad end of each estimate's interval")
-
-    @field_validator("model")
-    @classmethod
-    def _model_exists(cls, name: str | None) -> str | None:
-        if name is not None and name not in MODELS:
-            raise ValueError(f"model `{name}` is not known; {nearest(name, list(MODELS))}")
-        return name
 
     def intent(self) -> Intent:
         """As policies see it."""

@@ -10,7 +10,19 @@ from pydantic_core import CoreSchema
 
 from policies.types import SLO
 from traces.scenario.document import nearest
-from traces.scenario.fields import IN_WORDS, Count, Fraction, ModelName, NotEmpty, Number, Part, PerSecond, Scalar, Seconds, Switch
+from traces.scenario.fields import (
+    IN_WORDS,
+    Count,
+    Fraction,
+    NotEmpty,
+    Number,
+    Part,
+    PerSecond,
+    Scalar,
+    Seconds,
+    ServedModel,
+    Switch,
+)
 
 Tokens = Annotated[Count, Field(ge=1, lt=2**31)]
 
@@ -279,7 +291,7 @@ class Entry(Part):
     requests: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="stop after so many; default: as many as the trace has"
     )
-    model: ModelName | None = Field(None, description="the model asked for; default: the scenario's")
+    model: ServedModel | None = Field(None, description="the model asked for; default: the scenario's")
     offline: Switch = Field(False, description="batch work that nobody waits for")
     priority: Count = Field(0, description="under `scheduling_policy: priority`; smaller is served first")
     tier: str | None = Field(None, min_length=1, description="SLO tier; default: the entry's name")
