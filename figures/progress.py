@@ -37,10 +37,15 @@ class _Line:
         sys.stderr.write(f"\r{text:<100}")
         sys.stderr.flush()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def clear(self) -> None:
+        """Make room for other lines."""
         if self._wrote:
             sys.stderr.write("\r" + " " * 100 + "\r")
             sys.stderr.flush()
+            self._wrote = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.clear()
 
 
 class RunProgress(_Line):

@@ -31,6 +31,9 @@ class Recorded:
     def sweep(self, asked: Sweep) -> DataFrame:
         return self._runner.sweep(replace(asked, sets=self._recorded(asked)))
 
+    def sweeps(self, asked: Sequence[Sweep]) -> list[DataFrame]:
+        return self._runner.sweeps([replace(one, sets=self._recorded(one)) for one in asked])
+
     def highest(self, asked: Highest) -> DataFrame:
         return self._runner.highest(replace(asked, sets=self._recorded(asked)))
 

@@ -7,7 +7,7 @@ point, seed and metric, of all requests together. ``lo`` and ``hi`` are the 95 %
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -79,6 +79,10 @@ class Runner(Protocol):
 
     def sweep(self, asked: Sweep) -> DataFrame: ...
 
+    def sweeps(self, asked: Sequence[Sweep]) -> list[DataFrame]:
+        """Several of one scenario, whose runs keep all cores busy together."""
+        ...
+
     def highest(self, asked: Highest) -> DataFrame: ...
 
     def rest_on(self, sentence: str, seeds: Sequence[int] = ()) -> None:
@@ -102,6 +106,10 @@ class Noting:
     def sweep(self, asked: Sweep) -> DataFrame:
         self.asked.append(asked)
         return self.runner.sweep(asked)
+
+    def sweeps(self, asked: Sequence[Sweep]) -> list[DataFrame]:
+        self.asked.extend(asked)
+        return self.runner.sweeps(asked)
 
     def highest(self, asked: Highest) -> DataFrame:
         self.asked.append(asked)
@@ -136,18 +144,29 @@ class SweepRunner:
         Raises:
             InputError: a run failed.
         """
-        from sim.sweep import sweep
+        return self.sweeps([asked])[0]
+
+    def sweeps(self, asked: Sequence[Sweep]) -> list[DataFrame]:
+        """The same of several sweeps, the runs of all of them side by side.
+
+        Raises:
+            InputError: a run failed.
+            ValueError: they are not of one scenario.
+        """
+        from sim.sweep import Point, SweepResult, sweep
         from traces.errors import InputError
 
+        (scenario,) = {one.scenario for one in asked}
+        grids = [_grid(one) for one in asked]
+        points = [Point((*one.sets, *at.sets), at.seed) for one, grid in zip(asked, grids, strict=True) for at in grid]
         watch = self._watch
         told = watch and (lambda progress: watch(progress.done, progress.total))
-        result = sweep(asked.scenario, _grid(asked), sets=asked.sets, watch=told, **self._where)
+        result = sweep(scenario, points, watch=told, **self._where)
         if result.faults:
             raise InputError(*result.faults)
-        frame = result.frame()
-        named = frame["metric"].where(frame["group"] == "all", frame["metric"] + "@" + frame["group"])
-        kept = frame.assign(metric=named)[named.isin(asked.metrics)]
-        return kept[[*asked.axes, *COLUMNS]].reset_index(drop=True)
+        done = iter(result.results)
+        mine = [SweepResult([replace(next(done), point=at) for at in grid]) for grid in grids]
+        return [_asked_for(one, results.frame()) for one, results in zip(asked, mine, strict=True)]
 
     def highest(self, asked: Highest) -> DataFrame:
         """What is asked for. Searches run side by side, the probes of each one after the other.
@@ -171,6 +190,12 @@ class SweepRunner:
             if self._watch is not None:
                 self._watch(len(rows), len(tasks))
         return pd.DataFrame([rows[i] for i in range(len(tasks))]).astype({"value": float, "lo": float, "hi": float})
+
+
+def _asked_for(asked: Sweep, frame: DataFrame) -> DataFrame:
+    named = frame["metric"].where(frame["group"] == "all", frame["metric"] + "@" + frame["group"])
+    kept = frame.assign(metric=named)[named.isin(asked.metrics)]
+    return kept[[*asked.axes, *COLUMNS]].reset_index(drop=True)
 
 
 def _grid(asked: Sweep | Highest) -> list[Point]:

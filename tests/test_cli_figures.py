@@ -35,6 +35,7 @@ def test_a_figure_is_made_and_the_second_time_it_comes_out_of_the_cache(tmp_path
     assert first.exit_code == 0, first.output
     assert first.stderr == ""
     assert "agrees" in first.stdout
+    assert "not for quoting" in first.stdout
     assert "reproduction.html" in first.stdout
     assert "made with --quick, and not for quoting: budget-pareto" in (tmp_path / "out" / "reproduction.html").read_text("utf-8")
     pictures = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("budget-pareto*")}
@@ -68,7 +69,7 @@ def test_ctrl_c_tells_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(figures.frame, "produce", interrupted)
-    result = call("all", "--out", tmp_path / "out", "--no-cache")
+    result = call("all", "--out", tmp_path / "out", "--no-cache", "--jobs", 1)
     assert result.exit_code == 130
     assert result.stderr.startswith("interrupted: 0 figures are done")
 

@@ -11,7 +11,7 @@ import numpy as np
 from figures.frame import Source
 from figures.paper import DOUBLE_IN
 from figures.polyserve import PAPER
-from figures.polyserve.curves import swept
+from figures.polyserve.curves import Fleet, swept
 from figures.polyserve.setting import CO, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, ratio_over_seeds
 from figures.runner import Runner
@@ -20,6 +20,7 @@ from figures.style import Theme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_METRICS = ("gpu_s", "throughput_req_s", "attainment_dslo")
 _PERCENT = 60
 _SEEDS = (1, 2, 3)
 
@@ -56,7 +57,9 @@ class Cost:
         seeds = _SEEDS[:1] if runner.quick else _SEEDS
         frames = []
         for key, workload in list(WORKLOADS.items())[: 2 if runner.quick else None]:
-            frame = swept(runner, workload, CO, SYSTEMS[CO], (_PERCENT,), seeds, ("gpu_s", "throughput_req_s", "attainment_dslo"))
+            frame = swept(
+                runner, Fleet(workload, CO), SYSTEMS[CO], (_PERCENT,), seeds, ("gpu_s", "throughput_req_s", "attainment_dslo")
+            )
             frames.append(frame.assign(workload=key))
         return pd.concat(frames, ignore_index=True)
 

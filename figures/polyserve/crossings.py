@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from figures.polyserve.curves import LEVEL, METRICS, knee, swept
-from figures.polyserve.setting import OURS, Workload
+from figures.polyserve.curves import LEVEL, Fleet, Runs, knee, ran
+from figures.polyserve.setting import OURS
 from figures.runner import Runner
 
 if TYPE_CHECKING:
@@ -20,54 +20,60 @@ _RIVALS = 0.95
 """Share of the best rival's rate at 90 %, on the curve, from which a rival is looked at with more seeds."""
 
 
-class Fleet(NamedTuple):
-    """What is searched on."""
+class Search(NamedTuple):
+    """Where a system's attainment falls on a fleet. ``begin``: where to look first, in percent of the optimum."""
 
-    workload: Workload
-    style: str
-    engines: int
+    fleet: Fleet
+    system: str
+    stack: str
+    begin: float
 
 
-def crossings(
-    runner: Runner, fleet: Fleet, systems: Mapping[str, str], begin: Mapping[str, float], seeds: Sequence[int]
-) -> DataFrame:
-    """Runs that enclose each system's rate at 90 %, for each seed; the columns of ``curves.swept``.
+def crossings(runner: Runner, searches: Sequence[Search], seeds: Sequence[int]) -> list[DataFrame]:
+    """For each search, runs that enclose the rate at 90 % for each seed; the columns of ``curves.ran``.
 
-    Every seed has runs half a step to either side of where the search begins, in percent of the optimum; one that is in time in
-    both gets further ones, a step on, and so does, a step down, one that is late at the lowest rate.
+    Every seed has runs half a step to either side of where the search begins; one that is in time in both gets further ones, a step
+    on, and so does, a step down, one that is late at the lowest rate. All searches take each round together, which keeps all cores
+    busy.
     """
     import pandas as pd
 
-    frames = [_search(runner, fleet, {name: systems[name]}, start, seeds) for name, start in begin.items()]
-    return pd.concat(frames, ignore_index=True)
+    under_way = {search: _search(search, seeds) for search in searches}
+    wanted = {search: next(rounds) for search, rounds in under_way.items()}
+    found: dict[Search, list[DataFrame]] = {search: [] for search in searches}
+    while wanted:
+        asked = [(search, runs) for search, round_ in wanted.items() for runs in round_]
+        for (search, _), frame in zip(asked, ran(runner, [runs for _, runs in asked]), strict=True):
+            found[search].append(frame)
+        following = {search: under_way[search].send(pd.concat(found[search], ignore_index=True)) for search in wanted}
+        wanted = {search: runs for search, runs in following.items() if runs}
+    return [pd.concat(found[search], ignore_index=True) for search in searches]
 
 
-def _search(runner: Runner, fleet: Fleet, system: Mapping[str, str], start: float, seeds: Sequence[int]) -> DataFrame:
-    import pandas as pd
-
-    low = max(STEP, round(start - STEP / 2))
+def _search(search: Search, seeds: Sequence[int]) -> Generator[list[Runs], DataFrame, None]:
+    """Rounds of runs, each in view of all that came of those before; none in the last one."""
+    low = max(STEP, round(search.begin - STEP / 2))
     high = low + STEP
-    frames = [_runs(runner, fleet, system, (low, high), seeds)]
+
+    def runs(percent: Sequence[int], seeds: Sequence[int]) -> Runs:
+        return Runs(search.fleet, search.system, search.stack, percent, seeds)
+
+    so_far = yield [runs((low, high), seeds)]
     for _ in range(_MOST):
-        up, down = _open(pd.concat(frames), system, seeds)
+        up, down = _open(so_far, seeds)
         low, high = low - STEP, high + STEP
-        if up:
-            frames.append(_runs(runner, fleet, system, (high,), up))
+        further = [runs((high,), up)] if up else []
         if down and low > 0:
-            frames.append(_runs(runner, fleet, system, (low,), down))
-        if not up and not down:
+            further.append(runs((low,), down))
+        if not further:
             break
-    return pd.concat(frames, ignore_index=True)
+        so_far = yield further
+    yield []
 
 
-def _runs(runner: Runner, fleet: Fleet, system: Mapping[str, str], percent: Sequence[int], seeds: Sequence[int]) -> DataFrame:
-    return swept(runner, fleet.workload, fleet.style, system, percent, seeds, METRICS, fleet.engines)
-
-
-def _open(frame: DataFrame, system: Iterable[str], seeds: Sequence[int]) -> tuple[list[int], list[int]]:
+def _open(frame: DataFrame, seeds: Sequence[int]) -> tuple[list[int], list[int]]:
     """The seeds that are in time in all runs so far, and those that are not at the lowest rate, however they are beyond it."""
-    (name,) = system
-    rows = frame[(frame["system"] == name) & (frame["metric"] == "attainment_dslo")].sort_values("percent")
+    rows = frame[frame["metric"] == "attainment_dslo"].sort_values("percent")
     by_seed = rows.groupby("seed")["value"]
     least, first = by_seed.min(), by_seed.first()
     return [s for s in seeds if least[s] >= LEVEL], [s for s in seeds if first[s] < LEVEL]

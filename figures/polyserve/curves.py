@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,30 +25,56 @@ CURVE, CROSSING = "curve", "crossing"
 """What runs are for (column ``part``): a whole curve, or the place where it falls below ``LEVEL``, for several seeds."""
 
 
+class Fleet(NamedTuple):
+    """What serves what, and how."""
+
+    workload: Workload
+    style: str
+    engines: int = ENGINES
+
+
+class Runs(NamedTuple):
+    """One system at shares of the optimal rate (%), under each seed."""
+
+    fleet: Fleet
+    system: str
+    stack: str
+    percent: Sequence[int]
+    seeds: Sequence[int]
+
+
+def ran(runner: Runner, asked: Sequence[Runs], metrics: Sequence[str] = METRICS) -> list[DataFrame]:
+    """What each asks for: columns system, percent (of the optimal rate), rate_per_s, then those of the runner."""
+    optima = {fleet: optimum(*fleet) for fleet in {runs.fleet for runs in asked}}
+    sweeps = []
+    for runs in asked:
+        workload, style, engines = runs.fleet
+        rate, prefillers = optima[runs.fleet]
+        rates = list(dict.fromkeys(f"{rate * share / 100:.4g}/s" for share in runs.percent))
+        sets = (*workload.sets(quick=runner.quick), *policy_sets(runs.system, runs.stack, style, engines, prefillers))
+        sweeps.append(Sweep(SCENARIO, {"workload.chat.rate": rates}, runs.seeds, metrics, sets))
+    found = []
+    for runs, frame in zip(asked, runner.sweeps(sweeps), strict=True):
+        frame = frame.rename(columns={"workload.chat.rate": "rate_per_s"})
+        frame.insert(0, "percent", (100 * frame["rate_per_s"] / optima[runs.fleet][0]).round(1))
+        frame.insert(0, "system", runs.system)
+        found.append(frame)
+    return found
+
+
 def swept(
     runner: Runner,
-    workload: Workload,
-    style: str,
+    fleet: Fleet,
     systems: Mapping[str, str],
-    percent: Iterable[int],
+    percent: Sequence[int],
     seeds: Sequence[int],
     metrics: Sequence[str] = METRICS,
-    engines: int = ENGINES,
 ) -> DataFrame:
-    """Every system at every rate: columns system, percent (of the optimal rate), rate_per_s, then those of the runner."""
+    """Every system at every rate, in one table."""
     import pandas as pd
 
-    rate, prefillers = optimum(workload, style, engines)
-    rates = {f"{rate * share / 100:.4g}/s": share for share in percent}
-    frames = []
-    for system, stack in systems.items():
-        sets = (*workload.sets(quick=runner.quick), *policy_sets(system, stack, style, engines, prefillers))
-        frame = runner.sweep(Sweep(SCENARIO, {"workload.chat.rate": list(rates)}, seeds, metrics, sets))
-        frame = frame.rename(columns={"workload.chat.rate": "rate_per_s"})
-        frame.insert(0, "percent", 100 * frame["rate_per_s"] / rate)
-        frame.insert(0, "system", system)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True).assign(percent=lambda f: f["percent"].round(1))
+    asked = [Runs(fleet, system, stack, percent, seeds) for system, stack in systems.items()]
+    return pd.concat(ran(runner, asked, metrics), ignore_index=True)
 
 
 def knee(frame: DataFrame, system: str, level: float = LEVEL) -> Series[Any]:

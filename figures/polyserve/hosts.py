@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from figures.frame import Source
 from figures.paper import SINGLE_IN
 from figures.polyserve import PAPER
-from figures.polyserve.crossings import STEP, Fleet, crossings
-from figures.polyserve.curves import ENGINES, known_or
+from figures.polyserve.crossings import STEP, Search, crossings
+from figures.polyserve.curves import Fleet, known_or
 from figures.polyserve.curves import knee as place
 from figures.polyserve.rates import STYLES
 from figures.polyserve.setting import CO, GUESTS, OURS, PD, SYSTEMS, WORKLOADS
@@ -62,13 +62,10 @@ class Hosts:
             GUESTS: "{router: {polyserve: {hosts: loosest}}, scaler: polyserve, batcher: polyserve}",
         }
         seeds = _SEEDS[:1] if runner.quick else _SEEDS
-        frames = [
-            crossings(runner, Fleet(WORKLOADS[key], style, ENGINES), systems, dict.fromkeys(systems, _START), seeds).assign(
-                workload=key, style=style
-            )
-            for key, style in _CASES
-        ]
-        return pd.concat(frames, ignore_index=True)
+        cases = [(case, system) for case in _CASES for system in systems]
+        searches = [Search(Fleet(WORKLOADS[key], style), system, systems[system], _START) for (key, style), system in cases]
+        found = zip(cases, crossings(runner, searches, seeds), strict=True)
+        return pd.concat([frame.assign(workload=key, style=style) for ((key, style), _), frame in found], ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
         axes = canvas.add_axes((0.42, 0.17, 0.55, 0.68))

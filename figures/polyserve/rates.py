@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from figures.frame import Source
 from figures.paper import DOUBLE_IN
 from figures.polyserve import PAPER, SECONDARY
-from figures.polyserve.crossings import STEP, Fleet, crossings, starts
-from figures.polyserve.curves import CROSSING, CURVE, ENGINES, draw, knee, knee_ratio, swept
+from figures.polyserve.crossings import STEP, Search, crossings, starts
+from figures.polyserve.curves import CROSSING, CURVE, Fleet, draw, knee, knee_ratio, swept
 from figures.polyserve.setting import CO, MORE, OURS, PD, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, Measured, over_seeds
 from figures.runner import Runner
@@ -109,14 +109,15 @@ class Rates:
 
         percent = (60, 90, 100, 110) if runner.quick else PERCENT
         workload = WORKLOADS[self.workload]
-        frames = []
+        frames, searches = [], []
         for style in (CO, PD):
-            curve = swept(runner, workload, style, self.systems(style), percent, self.seeds[:1])
+            fleet = Fleet(workload, style)
+            curve = swept(runner, fleet, self.systems(style), percent, self.seeds[:1])
             frames.append(curve.assign(style=style, part=CURVE))
-            if not runner.quick:
-                fleet = Fleet(workload, style, ENGINES)
-                found = crossings(runner, fleet, SYSTEMS[style], starts(curve, SYSTEMS[style]), self.seeds)
-                frames.append(found.assign(style=style, part=CROSSING))
+            begin = {} if runner.quick else starts(curve, SYSTEMS[style])
+            searches += [Search(fleet, system, SYSTEMS[style][system], place) for system, place in begin.items()]
+        for search, found in zip(searches, crossings(runner, searches, self.seeds), strict=True):
+            frames.append(found.assign(style=search.fleet.style, part=CROSSING))
         return pd.concat(frames, ignore_index=True)
 
     def systems(self, style: str) -> dict[str, str]:

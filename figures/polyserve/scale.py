@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from figures.frame import Source
 from figures.paper import SINGLE_IN, error_bars, plain_log_ticks, series_look
 from figures.polyserve import PAPER
-from figures.polyserve.crossings import STEP, Fleet, crossings
-from figures.polyserve.curves import knee
+from figures.polyserve.crossings import STEP, Search, crossings
+from figures.polyserve.curves import Fleet, knee
 from figures.polyserve.setting import CO, OURS, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, ratio_over_seeds
 from figures.runner import Runner
@@ -55,12 +55,10 @@ class Scale:
         systems = {name: SYSTEMS[CO][name] for name in _SYSTEMS}
         seeds = _SEEDS[:1] if runner.quick else _SEEDS
         sizes = (_SIZES[0], 16) if runner.quick else _SIZES
-        begin = dict.fromkeys(systems, float(_START))
-        frames = [
-            crossings(runner, Fleet(WORKLOADS["azure-code"], CO, size), systems, begin, seeds).assign(instances=size)
-            for size in sizes
-        ]
-        return pd.concat(frames, ignore_index=True)
+        fleets = [Fleet(WORKLOADS["azure-code"], CO, size) for size in sizes]
+        searches = [Search(fleet, system, stack, float(_START)) for fleet in fleets for system, stack in systems.items()]
+        found = zip(searches, crossings(runner, searches, seeds), strict=True)
+        return pd.concat([frame.assign(instances=search.fleet.engines) for search, frame in found], ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
         import pandas as pd

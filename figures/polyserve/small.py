@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from figures.frame import Source
 from figures.paper import SINGLE_IN
-from figures.polyserve.crossings import STEP, Fleet, crossings
-from figures.polyserve.curves import CROSSING, CURVE, draw, knee, swept
+from figures.polyserve.crossings import STEP, Search, crossings
+from figures.polyserve.curves import CROSSING, CURVE, Fleet, draw, knee, swept
 from figures.polyserve.setting import CO, MORE, SYSTEMS, WORKLOADS
 from figures.reproduction import Band, Expectation, Measured, ratio_over_seeds
 from figures.runner import Runner
@@ -61,11 +61,10 @@ class Small:
     def data(self, runner: Runner) -> DataFrame:
         import pandas as pd
 
-        workload = WORKLOADS["azure-conv"]
-        curve = swept(runner, workload, CO, self.systems, _PERCENT, _SEEDS[:1], engines=_ENGINES).assign(part=CURVE)
-        begin = dict.fromkeys(self.systems, 95.0)
-        seeds = _SEEDS[:1] if runner.quick else _SEEDS
-        found = crossings(runner, Fleet(workload, CO, _ENGINES), self.systems, begin, seeds).assign(part=CROSSING)
+        fleet = Fleet(WORKLOADS["azure-conv"], CO, _ENGINES)
+        curve = swept(runner, fleet, self.systems, _PERCENT, _SEEDS[:1]).assign(part=CURVE)
+        searches = [Search(fleet, system, stack, 95.0) for system, stack in self.systems.items()]
+        found = pd.concat(crossings(runner, searches, _SEEDS[:1] if runner.quick else _SEEDS)).assign(part=CROSSING)
         return pd.concat([curve, found], ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from figures.frame import Source
 from figures.paper import DOUBLE_IN, error_bars, series_look
 from figures.polyserve import PAPER
-from figures.polyserve.curves import level, swept
+from figures.polyserve.curves import Fleet, level, swept
 from figures.polyserve.rates import PERCENT
 from figures.polyserve.setting import CO, SYSTEMS, TPOT, WORKLOADS, tier_metrics
 from figures.reproduction import Band, Expectation, Measured, curve_over_seeds, over_seeds
@@ -69,10 +69,10 @@ class Tiers:
 
         percent = (60, 90, 100, 110) if runner.quick else PERCENT
         metrics = [metric for tier in TPOT for metric in tier_metrics(tier)]
-        workload = WORKLOADS["azure-conv"]
-        frames = [swept(runner, workload, CO, SYSTEMS[CO], percent, _SEEDS[:1], metrics)]
+        fleet = Fleet(WORKLOADS["azure-conv"], CO)
+        frames = [swept(runner, fleet, SYSTEMS[CO], percent, _SEEDS[:1], metrics)]
         if not runner.quick:
-            frames.append(swept(runner, workload, CO, SYSTEMS[CO], (_FULL,), _SEEDS[1:], metrics))
+            frames.append(swept(runner, fleet, SYSTEMS[CO], (_FULL,), _SEEDS[1:], metrics))
         return _by_tier(pd.concat(frames, ignore_index=True))
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:

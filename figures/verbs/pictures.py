@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -44,35 +43,31 @@ def figures(
         else:
             gallery.print_listing(console())
         return
-    from figures.frame import produce
+    from figures.making import How, make
     from figures.pages.reproduced import note_time, write_reproduction
-    from figures.progress import FigureProgress
-    from figures.runner import SweepRunner
     from figures.style import DARK, LIGHT
     from sim.pointcache import DEFAULT_FOLDER
 
-    made, faults, page = [], [], None
+    how = How(out, DARK if dark else LIGHT, quick, None if no_cache else cache or DEFAULT_FOLDER, traces)
+    produced, faults, page = [], [], None
     try:
-        for figure in gallery.chosen(names):
-            began = time.monotonic()
-            try:
-                with FigureProgress(enabled=not quiet) as progress:
-                    kept = None if no_cache else cache or DEFAULT_FOLDER
-                    runner = SweepRunner(quick=quick, cache=kept, jobs=jobs, watch=progress.watch)
-                    made.append(produce(figure, runner, out, DARK if dark else LIGHT, traces))
-            except InputError as error:
-                faults += [f"figure {figure.name}: {fault}" for fault in error.faults]
+        for made in make(gallery.chosen(names), how, jobs, progress=not quiet):
+            faults += made.faults
+            if made.produced is None:
                 continue
-            note_time(out, figure.name, time.monotonic() - began)
+            produced.append(made.produced)
+            note_time(out, made.name, made.seconds)
             page = write_reproduction(out)
             if not as_json:
-                gallery.print_produced(made[-1], console())
+                gallery.print_produced(made.produced, console())
     except KeyboardInterrupt:
-        click.echo(f"interrupted: {len(made)} figures are done; finished runs stay in the cache, if there is one", err=True)
+        click.echo(f"interrupted: {len(produced)} figures are done; finished runs stay in the cache, if there is one", err=True)
         sys.exit(130)
     if as_json:
-        click.echo(json.dumps({"figures": [one.to_json() for one in made], "page": page and str(page)}, ensure_ascii=False))
+        click.echo(json.dumps({"figures": [one.to_json() for one in produced], "page": page and str(page)}, ensure_ascii=False))
     elif page is not None:
+        if quick:
+            console().print("\nQuick: fewer and shorter runs, for a look and not for quoting.", style="dim", highlight=False)
         console().print(f"\nAll figures of {out} on one page: {page}", style="dim", highlight=False, soft_wrap=True)
     if faults:
         raise InputError(*faults)

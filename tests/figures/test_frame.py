@@ -281,6 +281,16 @@ def test_a_sweep_is_a_tidy_table(scenario: Path, tmp_path: Path) -> None:
     assert sorted(frame["workload.chat.rate"].unique()) == [4.0, 8.0]
 
 
+def test_sweeps_side_by_side_say_what_each_says_alone(scenario: Path) -> None:
+    runner = SweepRunner(jobs=1)
+    asked = [
+        Sweep(scenario, {"workload.chat.rate": ["4/s", "8/s"]}, (1, 2), ("attainment",)),
+        Sweep(scenario, {"policy.router": ["random"]}, (3,), ("ttft_s.p50",), ("workload.chat.rate=6/s",)),
+    ]
+    for together, alone in zip(runner.sweeps(asked), map(runner.sweep, asked), strict=True):
+        pd.testing.assert_frame_equal(together, alone)
+
+
 def test_each_seed_is_searched_alone(scenario: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     runner = SweepRunner(jobs=1, cache=tmp_path / "cache", watch=lambda done, total: told.append((done, total)))

@@ -15,8 +15,8 @@ from figures import gallery
 from figures.frame import drawn
 from figures.labels import collisions
 from figures.polyserve import curves
-from figures.polyserve.crossings import STEP, Fleet, crossings, starts
-from figures.polyserve.curves import knee, knee_ratio, swept
+from figures.polyserve.crossings import STEP, Search, crossings, starts
+from figures.polyserve.curves import Fleet, knee, knee_ratio, swept
 from figures.polyserve.setting import CO, PD, SYSTEMS, WORKLOADS, optimum, policy_sets
 from figures.runner import Highest, Sweep
 from figures.style import DARK, LIGHT, Theme
@@ -44,6 +44,9 @@ class Invented:
             value = float(np.clip(1.0 - 2.5 * max(0.0, share - limit) - 0.01 * seed, 0, 1)) if value is None else value
             rows.append({**place, "seed": seed, "metric": metric, "value": value, "lo": np.nan, "hi": np.nan, "n": 500})
         return pd.DataFrame(rows)
+
+    def sweeps(self, asked: Sequence[Sweep]) -> list[pd.DataFrame]:
+        return [self.sweep(one) for one in asked]
 
     def highest(self, asked: Highest) -> pd.DataFrame:
         raise AssertionError("no figure of PolyServe searches")
@@ -110,9 +113,9 @@ def test_a_rival_that_is_in_time_at_every_rate_is_the_best_and_leaves_the_ratio_
 
 
 def test_runs_about_the_crossing_enclose_it_for_every_seed_wherever_the_search_begins() -> None:
-    runner, fleet, systems = Invented(), Fleet(WORKLOADS["azure-code"], CO, 20), {"PolyServe": "polyserve"}
-    for begin in (60.0, 95.0, 120.0):
-        found = crossings(runner, fleet, systems, {"PolyServe": begin}, (1, 2, 3))  # type: ignore[arg-type]
+    fleet, places = Fleet(WORKLOADS["azure-code"], CO), (60.0, 95.0, 120.0)
+    searches = [Search(fleet, "PolyServe", "polyserve", begin) for begin in places]
+    for begin, found in zip(places, crossings(Invented(), searches, (1, 2, 3)), strict=True):  # type: ignore[arg-type]
         # In time up to 95 %, and 2.5 points per point beyond: 90 % is at 99 % of the optimum less 0.4 points a seed.
         assert knee(found, "PolyServe").to_list() == pytest.approx([98.6, 98.2, 97.8], abs=0.2)
         runs = found[found["metric"] == "attainment_dslo"].groupby("seed")["percent"]
@@ -126,15 +129,15 @@ def test_a_seed_that_is_late_at_the_lowest_rate_is_looked_at_below_it_though_it_
             dip = (found["metric"] == "attainment_dslo") & (found["workload.chat.rate"] == 94)
             return found.assign(value=found["value"].where(~dip, 0.86))
 
-    fleet, systems = Fleet(WORKLOADS["azure-code"], CO, 20), {"PolyServe": "polyserve"}
-    found = crossings(Dipping(), fleet, systems, {"PolyServe": 96.5}, (1,))  # type: ignore[arg-type]
+    search = Search(Fleet(WORKLOADS["azure-code"], CO), "PolyServe", "polyserve", 96.5)
+    (found,) = crossings(Dipping(), [search], (1,))  # type: ignore[arg-type]
     assert found["percent"].min() == 89
     assert knee(found, "PolyServe")[1] == pytest.approx(89 + 5 * 0.09 / 0.13)
 
 
 def test_only_rivals_near_the_best_are_looked_at_with_more_seeds() -> None:
     runner = Invented()
-    curve = swept(runner, WORKLOADS["azure-code"], CO, SYSTEMS[CO], (60, 80, 100, 120), (1,))  # type: ignore[arg-type]
+    curve = swept(runner, Fleet(WORKLOADS["azure-code"], CO), SYSTEMS[CO], (60, 80, 100, 120), (1,))  # type: ignore[arg-type]
     assert set(starts(curve, SYSTEMS[CO])) == {"PolyServe", "CO-Minimal"}
 
 
