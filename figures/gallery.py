@@ -31,6 +31,7 @@ _FIGURES: Mapping[str, str] = {
     "polyserve-mixing": "figures.polyserve.mixing:Mixing",
     "polyserve-small-fleet": "figures.polyserve.small:Small",
     "adaserve-rates": "figures.adaserve.load:Rates",
+    "adaserve-sourced": "figures.adaserve.sourced:Sourced",
     "adaserve-urgency": "figures.adaserve.load:Urgency",
     "adaserve-objectives": "figures.adaserve.load:Objectives",
     "adaserve-accepted": "figures.adaserve.accepted:Accepted",

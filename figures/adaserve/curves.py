@@ -30,10 +30,12 @@ def swept(
     seeds: Sequence[int],
     metrics: Sequence[str],
     sets: Sequence[str] = (),
+    *,
+    seats: int | None = None,
 ) -> DataFrame:
     """Columns ``model``, ``system``, ``x``, and those of a sweep. ``x`` → the workload there; system → its policy.
 
-    AdaServe and its variants batch as many requests as the artifact says, the others 512.
+    AdaServe and its variants batch ``seats`` requests, or as many as the artifact says, the others 512.
     """
     import pandas as pd
 
@@ -43,9 +45,9 @@ def swept(
         named = {json.dumps(policy): name for name, policy in systems.items() if ("adaserve" in json.dumps(policy)) == ours}
         if not named:
             continue
-        seats = (f"engine.max_num_seqs={deployment.setting.max_seqs}",) if ours else ()
+        batched = (f"engine.max_num_seqs={seats or deployment.setting.max_seqs}",) if ours else ()
         axes = {"workload": list(of_workload), "policy": list(named)}
-        frame = runner.sweep(Sweep(deployment.scenario, axes, seeds, metrics, (*sets, *seats)))
+        frame = runner.sweep(Sweep(deployment.scenario, axes, seeds, metrics, (*sets, *batched)))
         frames.append(frame.assign(x=frame["workload"].map(of_workload), system=frame["policy"].map(named)))
     frame = pd.concat(frames, ignore_index=True).drop(columns=["workload", "policy"])
     return frame.assign(model=deployment.key)

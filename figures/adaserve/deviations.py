@@ -1,6 +1,6 @@
 """How far each system's attainment is from its own digitised curve, so that a wrong order can be told from whose curve is off.
 
-.venv/bin/twinserve figures adaserve-rates adaserve-urgency adaserve-objectives --out DIR
+.venv/bin/twinserve figures adaserve-rates adaserve-sourced adaserve-urgency adaserve-objectives --out DIR
 .venv/bin/python -m figures.adaserve.deviations DIR
 """
 
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from figures.adaserve import digitised
 from figures.adaserve.load import Objectives, OverX, Rates, Urgency
 from figures.adaserve.settings import DEPLOYMENTS, PAPERS, Deployment
+from figures.adaserve.sourced import Sourced
 from traces.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FIGURES: tuple[type[OverX], ...] = (Rates, Urgency, Objectives)
+FIGURES: tuple[type[OverX], ...] = (Rates, Sourced, Urgency, Objectives)
 
 
 class Off(NamedTuple):
@@ -62,7 +63,8 @@ def table(folder: Path) -> Iterator[str]:
             raise InputError(f"{folder}: holds no {figure.name}.csv; make it with `twinserve figures {figure.name} --out {folder}`")
         frames.append(pd.read_csv(found[0]))
     names = [figure.figures[0].removeprefix("fig") for figure in FIGURES]
-    yield "| deployment | system | " + " | ".join(f"Figure {name}" for name in names) + " |"
+    heads = [f"Figure {name}, `{figure.name}`" for figure, name in zip(FIGURES, names, strict=True)]
+    yield "| deployment | system | " + " | ".join(heads) + " |"
     yield "|---|---|" + "---|" * len(names)
     for deployment in DEPLOYMENTS:
         for system in PAPERS:

@@ -1,90 +1,220 @@
-"""What would have to be otherwise for the paper's ranking: Llama-3.1-70B's Figure 8, one assumption exchanged at a time.
+"""Which assumptions make the difference to the paper: Llama-3.1-70B's Figure 8, one exchanged at a time.
 
     .venv/bin/python -m figures.adaserve.differences
 
-Each row keeps what the rows above it have changed. A row's assumption is not fixed by the paper's tables: it is read off the very
-figures that are compared, so that agreement here explains and does not reproduce. Two seeds of a minute.
+The first rows follow each other, from what the figures first rested on to what `adaserve-rates` and then `adaserve-sourced` rest
+on; each has a source and was fixed before its outcome was seen. The rows after them are tried on top of that one by one. Those are
+read off the compared figures, or off one source among several that disagree: they explain, and reproduce nothing. One seed, the
+artifact's six minutes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures.adaserve import curves
+from figures.adaserve import curves, digitised, sourced
 from figures.adaserve.deviations import off
-from figures.adaserve.load import SHORT
-from figures.adaserve.settings import ADASERVE, LLAMA, PAPERS, SPEC, adaserve, fingerprint, rivals, workload
-from figures.adaserve.time import PAPER_S
+from figures.adaserve.settings import (
+    ADASERVE,
+    LLAMA,
+    OUTPUT_TOKENS,
+    PAPERS,
+    SPEC,
+    TRACE_SETS,
+    adaserve,
+    fingerprint,
+    rivals,
+    traced,
+    workload,
+)
+from figures.adaserve.time import PAPER_S, PASS_S, SHEET, TOLD
 from figures.runner import SweepRunner
 from policies.curve import Curve
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-RATES = (2.6, 3.4, 4.2, 4.8)
-SEEDS = (1, 2)
-OWN_RATE = 0.905
-"""Of a chain of 8 that accepts 5.23 tokens, as AdaServe's own curve of Figure 12 has it at 2.6 requests per second."""
-PASSES = (f"{1e3 * PAPER_S['llama']:g}ms", "12ms", "22ms")
-"""Of vLLM's drafter: as long as AdaServe's by Figure 15, whose drafter it shares; 22 ms = what vLLM-Spec(4) would have 36 ms per
-token with, at 4 requests per second, if it did nothing but decode (docs/adaserve.md); and one between the two."""
+SEEDS = (1,)
+SLOW_PASS_S = 12e-3
+"""Of vLLM's drafter: near the 12 to 22 ms that vLLM-Spec(4) would have 36 ms per token with at 4 requests per second, if acceptance
+were 3.37 draft tokens of 4."""
 
 
-def straight(folder: Path) -> str:
-    """A fingerprint whose steps below 128 tokens lie on the line from one token's time to 128 tokens', not on a roofline."""
+VERIFY = 8 * PASS_S[TOLD]["llama"] * 68.2 / 31.5 / LLAMA.setting.verify.curve.at(LLAMA.setting.budget)
+"""What a verification takes by 8 passes of 5 ms (§6.3) and the shares of Figure 15, over what the artifact's table has: 87 of 125
+ms. The table is of the artifact's machine, the figure of the paper's."""
+RELEASED = {"order": "ascending", "formula": "code", "margin": 1.05, "unconstrained": "chat,summary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """What a run rests on.
+
+    ``by_trace``: arrivals are the artifact's, not Poisson at the rate that it names. ``pass_s``: of AdaServe's drafter,
+    ``spec_pass_s`` of vLLM's. ``own``: AdaServe's drafts are accepted as in its own curve of Figure 12, rate by rate.
+    ``straight``: steps below 128 tokens lie on a line. ``apart``: AdaServe computes prompts in steps of their own.
+    ``released``: it chooses as its engine does, of which objectives in milliseconds get throughput tokens only. ``verify``: of the
+    time in the artifact's table, in AdaServe's engine alone.
+    """
+
+    by_trace: bool = True
+    pass_s: float = PASS_S[TOLD]["llama"]
+    spec_pass_s: float = PASS_S[TOLD]["llama"]
+    by_token: bool = True
+    output_tokens: int = sourced.OUTPUT_TOKENS
+    own: bool = False
+    straight: bool = False
+    apart: bool = False
+    released: bool = False
+    verify: float = 1.0
+    seats: int | None = None
+
+
+NOW = Assumed(by_token=False, output_tokens=OUTPUT_TOKENS)
+"""The figures."""
+ALL = Assumed()
+"""`adaserve-sourced`."""
+IN_TURN: Sequence[tuple[str, str, Assumed]] = (
+    (
+        "nothing: what figures first rested on",
+        "–",
+        replace(NOW, by_trace=False, pass_s=PASS_S[SHEET]["llama"], spec_pass_s=PASS_S[SHEET]["llama"]),
+    ),
+    (
+        "the artifact's arrivals for Poisson ones",
+        "its traces; §6.1",
+        replace(NOW, pass_s=PASS_S[SHEET]["llama"], spec_pass_s=PASS_S[SHEET]["llama"]),
+    ),
+    ("a pass of the drafter takes 5 ms for 3.5: **all figures**", "§6.3", NOW),
+    ("Figure 12's vLLM-Spec curves count matching tokens", "vLLM V0's counter; inferred", replace(NOW, by_token=True)),
+    ("requests end at 210 tokens: **`adaserve-sourced`**", "Figures 8 and 9, engine; inferred", ALL),
+)
+ON_TOP: Sequence[tuple[str, str, Assumed]] = (
+    ("steps below 128 tokens lie on a line", "none", replace(ALL, straight=True)),
+    (
+        "AdaServe's drafts are accepted as in its own curve, a pass takes 7.2 ms",
+        "Figures 12, 15",
+        replace(ALL, own=True, pass_s=PAPER_S["llama"]),
+    ),
+    ("AdaServe's prompts have steps of their own", "released engine", replace(ALL, apart=True)),
+    ("AdaServe's order, depth, margin and unconstrained classes", "released engine", replace(ALL, released=True)),
+    ("AdaServe has 96 seats for 64", "some of its scripts", replace(ALL, seats=96)),
+    ("a pass of vLLM's drafter takes 12 ms", "none", replace(ALL, spec_pass_s=SLOW_PASS_S)),
+    ("AdaServe verifies in 0.69 of the table's time", "Figure 15 with §6.3", replace(ALL, verify=VERIFY)),
+    ("the line, and 0.69 for AdaServe", "none; Figure 15 with §6.3", replace(ALL, straight=True, verify=VERIFY)),
+)
+
+
+def straight(folder: Path, verify: float = 1.0) -> str:
+    """A fingerprint whose steps below 128 tokens lie on the line from one token's time to 128 tokens', not on a roofline.
+
+    ``verify``: factor on the table's times.
+    """
+    table = fingerprint(LLAMA).terms.gemm
+    return _with(
+        Curve((1.0, *table.x[1:]), (LLAMA.setting.tpot_s, *(verify * y for y in table.y[1:]))),
+        folder / f"straight-{verify:.3f}.json",
+    )
+
+
+def faster(folder: Path, verify: float) -> str:
+    """A fingerprint of ``verify`` times the table's times, never less than the TPOT without load."""
+    table, least = fingerprint(LLAMA).terms.gemm, LLAMA.setting.tpot_s
+    floor = table.x[1] * least / (verify * table.y[1])
+    return _with(Curve((floor, *table.x[1:]), (least, *(verify * y for y in table.y[1:]))), folder / f"faster-{verify:.3f}.json")
+
+
+def _with(gemm: Curve, path: Path) -> str:
     found = fingerprint(LLAMA)
-    gemm = found.terms.gemm
-    line = Curve((1.0, *gemm.x[1:]), (LLAMA.setting.tpot_s, *gemm.y[1:]))
-    path = folder / "straight.json"
-    path.write_text(json.dumps(dataclasses.replace(found, terms=dataclasses.replace(found.terms, gemm=line)).to_dict()), "utf-8")
+    path.write_text(json.dumps(replace(found, terms=replace(found.terms, gemm=gemm)).to_dict()), "utf-8")
     return f"fleet.fingerprint={path}"
 
 
-def rows(folder: Path) -> Iterator[str]:
-    """Markdown: what was exchanged, the pairs in the paper's order, AdaServe's attainment, and each system's mean deviation."""
-    yield "| exchanged | order | AdaServe, first → last rate (%) | " + " | ".join(PAPERS) + " |"
-    yield "|---|---|---|" + "---|" * len(PAPERS)
-    line = straight(folder)
-    drafts = {"method": "draft_model", "num_speculative_tokens": 8, "acceptance": OWN_RATE, "draft_time": PASSES[0]}
-    own = f"engine.speculative={json.dumps(drafts)}"
-    yield _row("nothing", _runs((), (), ()))
-    yield _row("steps below 128 tokens lie on a line", _runs((line,), (), ()))
-    yield _row("AdaServe's drafts are accepted as in its own Fig. 12, a pass as in Fig. 15", _runs((line,), (own,), ()))
-    for taken in PASSES:
-        yield _row(f"a pass of vLLM's drafter takes {taken}", _runs((line,), (own,), (f"engine.speculative.draft_time={taken}",)))
+def rate_of_chain(accepted: float, depth: int = 8) -> float:
+    """The rate at which each token of a chain is accepted if the chain brings ``accepted`` tokens in the mean."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        rate = (low + high) / 2
+        low, high = (rate, high) if sum(rate**place for place in range(1, depth + 1)) < accepted else (low, rate)
+    return low
 
 
-def _runs(all_sets: Sequence[str], for_adaserve: Sequence[str], for_spec: Sequence[str]) -> DataFrame:
+def rows(folder: Path, cache: Path | None = None) -> Iterator[str]:
+    """Markdown: what was exchanged, its source, the pairs in the paper's order, AdaServe's attainment, and each system's mean
+    deviation, in brackets of its absolute value. ``folder``: for a fingerprint.
+    """
+    runner = SweepRunner(jobs=1, cache=cache)
+    yield "| exchanged | source | order | AdaServe, first → last rate (%) | " + " | ".join(PAPERS) + " |"
+    yield "|---|---|---|---|" + "---|" * len(PAPERS)
+    for name, source, assumed in IN_TURN:
+        yield _row(name, source, runs(runner, assumed, folder))
+    yield "| *then one by one:* |" + " |" * (3 + len(PAPERS))
+    for name, source, assumed in ON_TOP:
+        yield _row(name, source, runs(runner, assumed, folder))
+
+
+def runs(runner: SweepRunner, assumed: Assumed, folder: Path) -> DataFrame:
+    """Attainment of the paper's systems at the paper's rates. ``folder``: for fingerprints."""
     import pandas as pd
 
-    policies: Mapping[str, Mapping[str, Any]] = {ADASERVE: adaserve(LLAMA), **rivals()}
-    x = {rate: workload(LLAMA, rate) for rate in RATES}
+    rules = RELEASED if assumed.released else {}
+    policies: Mapping[str, Mapping[str, Any]] = {ADASERVE: adaserve(LLAMA, **rules), **rivals()}
+    if assumed.apart:
+        policies = {**policies, ADASERVE: {**policies[ADASERVE], "batcher": "prefill-first"}}
+    others = [name for name in PAPERS if name not in (ADASERVE, *SPEC.values())]
+    parts = [
+        ((ADASERVE,), assumed.pass_s, assumed.seats),
+        (tuple(SPEC.values()), assumed.spec_pass_s, None),
+        (others, PASS_S[TOLD]["llama"], None),
+    ]
     frames = []
-    for systems, sets in (
-        ([ADASERVE], for_adaserve),
-        ([*SPEC.values()], for_spec),
-        ([name for name in PAPERS if name != ADASERVE and name not in SPEC.values()], ()),
-    ):
+    for systems, pass_s, seats in parts:
         chosen = {name: policies[name] for name in systems}
-        frames.append(curves.swept(SweepRunner(), LLAMA, x, chosen, SEEDS, ["attainment"], (*SHORT, *all_sets, *sets)))
+        ours = ADASERVE in systems
+        sets = (*TRACE_SETS, f"engine.speculative.draft_time={pass_s}", *_times(assumed, folder, ours=ours))
+        if assumed.by_token:
+            sets = (*sets, sourced.drafter(LLAMA))
+        for rate in LLAMA.rates:
+            more = _own(rate, pass_s) if assumed.own and ours else ()
+            x = {rate: (traced if assumed.by_trace else workload)(LLAMA, rate, output_tokens=assumed.output_tokens)}
+            frames.append(curves.swept(runner, LLAMA, x, chosen, SEEDS, ["attainment"], (*sets, *more), seats=seats))
     return pd.concat(frames, ignore_index=True)
 
 
-def _row(name: str, frame: DataFrame) -> str:
+def _times(assumed: Assumed, folder: Path, *, ours: bool) -> tuple[str, ...]:
+    """Step times otherwise than the deployment has them. ``ours``: AdaServe's."""
+    verify = assumed.verify if ours else 1.0
+    if assumed.straight:
+        return (straight(folder, verify),)
+    return () if verify == 1 else (faster(folder, verify),)
+
+
+def _own(rate: float, pass_s: float) -> tuple[str, ...]:
+    """Chains of 8 that bring what AdaServe's curve in Figure 12 has at ``rate``, less the added token."""
+    told = digitised.between(digitised.curve("fig12", LLAMA.name, "mean", ADASERVE), rate)
+    drafts = {"method": "draft_model", "num_speculative_tokens": 8, "acceptance": rate_of_chain((told or 1.0) - 1)}
+    return (f"engine.speculative={json.dumps({**drafts, 'draft_time': pass_s})}",)
+
+
+def _row(name: str, source: str, frame: DataFrame) -> str:
     order = curves.order_kept(frame, "fig8", LLAMA, "attainment", PAPERS).value
-    first, last = (curves.value_at(frame, LLAMA.key, ADASERVE, "attainment", rate, 100.0).value for rate in (RATES[0], RATES[-1]))
+    ends = (LLAMA.rates[0], LLAMA.rates[-1])
+    first, last = (curves.value_at(frame, LLAMA.key, ADASERVE, "attainment", rate, 100.0).value for rate in ends)
     gaps = [off(frame, "fig8", LLAMA, system) for system in PAPERS]
-    cells = ["–" if gap is None else f"{gap.mean:+.0f}" for gap in gaps]
+    cells = ["–" if gap is None else f"{gap.mean:+.0f} ({gap.mean_abs:.0f})" for gap in gaps]
     kept = "–" if order is None else f"{order:.2f}"
-    return f"| {name} | {kept} | {first:.0f} → {last:.0f} | " + " | ".join(cells) + " |"
+    return f"| {name} | {source} | {kept} | {first:.0f} → {last:.0f} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":
+    if not digitised.FILE.is_file():
+        sys.exit(f"{digitised.FILE}: the digitised curves are not there; put the data folder beside the project")
     with tempfile.TemporaryDirectory() as temporary:
-        for each in rows(Path(temporary)):
+        for each in rows(Path(temporary), Path(".twinserve") / "cache"):
             print(each, flush=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figures.adaserve import arrivals
 from figures.frame import SCENARIOS
 from policies.adaserve.artifact import SETTINGS, Setting
 from policies.curve import Lines
@@ -18,11 +19,15 @@ from policies.fingerprint import NOTHING, Fingerprint, Terms
 
 PAPER = "Li et al., AdaServe, EuroSys '26, arXiv 2501.12162"
 ARTIFACT = "zikun-li/AdaServe-Artifact-Evaluation"
+TRACE_SETS = (f"duration={arrivals.LENGTH_S:g}s", "warmup=0s", "drain=3min")
+"""A trace from its first request on, all of which may finish: what the artifact measures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """``key``: in the data of figures. ``name``: as the paper's figures head it. ``rates``: offered requests per second."""
+    """``key``: in the data of figures. ``name``: as the paper's figures head it. ``rates``: requests per second, as the paper's
+    figures name its traces (``figures.adaserve.arrivals``).
+    """
 
     key: str
     name: str
@@ -43,8 +48,8 @@ class Deployment:
         return 1.2 * self.setting.tpot_s
 
 
-LLAMA = Deployment("llama", "Llama-3.1-70B", SETTINGS["llama-3.1-70b"], (2.6, 3.0, 3.4, 3.8, 4.2, 4.8))
-QWEN = Deployment("qwen", "Qwen2.5-32B", SETTINGS["qwen2.5-32b"], (2.4, 2.8, 3.2, 3.6, 4.2))
+LLAMA = Deployment("llama", "Llama-3.1-70B", SETTINGS["llama-3.1-70b"], (2.6, 3.4, 4.2, 4.8))
+QWEN = Deployment("qwen", "Qwen2.5-32B", SETTINGS["qwen2.5-32b"], (2.4, 3.0, 3.6, 4.2))
 DEPLOYMENTS = (LLAMA, QWEN)
 
 
@@ -118,10 +123,20 @@ def _policy(batcher: Any, speculator: Any) -> dict[str, Any]:
 
 SHARES: Mapping[str, float] = {"coding": 0.6, "chat": 0.2, "summary": 0.2}
 _PROMPTS = {"coding": (132, 8, 1024), "chat": (18, 4, 256), "summary": (777, 64, 3072)}
+OUTPUT_TOKENS = 256
+"""At most, in the paper's runs; all requests have so many where nothing else is said."""
 _TPOT_S = {"chat": 0.050, "summary": 0.150}
 
 
-def workload(deployment: Deployment, rate: float, *, urgent: float = 0.6, scale: float = 1.2, more: Any = None) -> str:
+def workload(
+    deployment: Deployment,
+    rate: float,
+    *,
+    urgent: float = 0.6,
+    scale: float = 1.2,
+    output_tokens: int = OUTPUT_TOKENS,
+    more: Any = None,
+) -> str:
     """The three categories at ``rate`` requests per second in all, as a value of the scenario's key ``workload``.
 
     ``urgent``: share of coding; the others share the rest. ``scale``: coding's objective over the TPOT without load. ``more``:
@@ -135,13 +150,28 @@ def workload(deployment: Deployment, rate: float, *, urgent: float = 0.6, scale:
         entries.append(
             {
                 "name": name,
-                "trace": {"prompt_tokens": lengths, "output_tokens": 256},
+                "trace": {"prompt_tokens": lengths, "output_tokens": output_tokens},
                 "rate": round(rate * shares[name], 6),
                 "slo": {"tpot": round(tpot_s, 6)},
                 **((more or {}).get(name, {})),
             }
         )
     return json.dumps(entries)
+
+
+def traced(
+    deployment: Deployment,
+    rate: float,
+    *,
+    urgent: float = 0.6,
+    scale: float = 1.2,
+    output_tokens: int = OUTPUT_TOKENS,
+    length_s: float = arrivals.LENGTH_S,
+) -> str:
+    """The same at the times of the trace that the paper calls ``rate``, pressed into ``length_s``."""
+    trace = arrivals.named(rate, length_s)
+    more = {name: {"arrivals": trace.arrivals()} for name in _PROMPTS}
+    return workload(deployment, trace.rate, urgent=urgent, scale=scale, output_tokens=output_tokens, more=more)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,9 @@ class AdaServe:
         order: who is served first for its objective: descending (most tokens needed, the paper) or ascending (its released code).
         share: what a request may take for its objective, in equal shares of the budget.
         margin: factor on the step time in the needed tokens: 1 (paper) or 1.05 (code).
+        assurance: probability with which the tokens that a step brings a request are enough for its objective: as many more are
+            needed as the accepted drafts may fall short of their expectation, by a normal approximation. 0.5 = in expectation,
+            as in the paper.
         formula: of the draft length: paper or code.
         depth_min: draft tokens at least, in the paper's formula.
         depth_max: draft tokens at most.
@@ -49,7 +53,18 @@ class AdaServe:
     Source: AdaServe, EuroSys '26, arXiv 2501.12162, Algorithm 2.
     """
 
-    __slots__ = ("_knees", "acceptance", "budget", "count_prompts", "limits", "margin", "prompts", "rules", "unconstrained")
+    __slots__ = (
+        "_knees",
+        "acceptance",
+        "budget",
+        "count_prompts",
+        "deviations",
+        "limits",
+        "margin",
+        "prompts",
+        "rules",
+        "unconstrained",
+    )
 
     def __init__(
         self,
@@ -59,6 +74,7 @@ class AdaServe:
         order: Literal["descending", "ascending"] = "descending",
         share: float = 1.2,
         margin: float = 1.0,
+        assurance: float = 0.5,
         formula: Literal["paper", "code"] = "paper",
         depth_min: int = 4,
         depth_max: int = 8,
@@ -83,9 +99,12 @@ class AdaServe:
                 raise ValueError(f"{name} is {value!r}; it is one of {', '.join(valid)}")
         if not margin > 0:
             raise ValueError(f"margin is {margin}; give a positive factor")
+        if not 0.5 <= assurance < 1:
+            raise ValueError(f"assurance is {assurance}; give a probability from 0.5, which is in expectation, to below 1")
         self.budget = budget
         self.rules = Rules(phases, order, share)
         self.margin = margin
+        self.deviations = NormalDist().inv_cdf(assurance)
         self.limits = Limits(depth_min, depth_max, width_max, draft_budget, c1, formula=formula)
         self.count_prompts = count_prompts
         self.prompts = prompts
@@ -118,6 +137,8 @@ class AdaServe:
         if self.unconstrained:
             tpot_s[[request.tier in self.unconstrained for request in requests]] = np.inf
         needed = needed_tokens(elapsed_s, self.margin * step_s, tpot_s, tokens)
+        if self.deviations:
+            needed = needed + self.deviations * forest.deviation()
         selected = select(forest, needed, budget, self.rules, spend=self._spend(engine, time, depth, prompts))
         reason = f"{selected.nodes.sum()} of {drafted} draft tokens, {selected.for_slo.sum()} of them for objectives"
         if drafts.trees is None:

@@ -82,6 +82,20 @@ class Forest:
         given: Floats = np.divide(whole[:, :-1], parent, out=np.zeros_like(self.path), where=parent > 0)
         return given
 
+    def deviation(self) -> Floats:
+        """(n,): standard deviation of how many draft tokens are accepted if all candidates are verified.
+
+        At least j are where some node of layer j is, so that the squares' mean is Σ (2 layer − 1) f over all nodes.
+        """
+        layer = np.zeros((len(self.path), self.path.shape[1] + 1), np.int64)  # a last column for the roots, which −1 finds
+        rows = np.arange(len(self.path))
+        for node in range(self.path.shape[1]):
+            layer[:, node] = layer[rows, self.parents[:, node]] + 1
+        path = np.maximum(self.path, 0.0)
+        squares = ((2 * layer[:, :-1] - 1) * path).sum(axis=1)
+        found: Floats = np.sqrt(np.maximum(squares - path.sum(axis=1) ** 2, 0.0))
+        return found
+
     def best_first(self) -> Ints:
         """(n, m): each row's nodes by falling path probability, parents before children where they tie.
 

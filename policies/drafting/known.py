@@ -26,6 +26,11 @@ _FIG_12 = (
     "AdaServe, EuroSys '26, Fig. 12, vLLM-Spec(4, 6, 8), digitised; the mean over requests of accepted tokens per verification"
 )
 
+_BY_TOKEN = (
+    "AdaServe, EuroSys '26, Fig. 12, vLLM-Spec(4, 6, 8), digitised, as vLLM's V0 engine counts: its `num_accepted_tokens` "
+    "(vllm/model_executor/layers/spec_decode_base_sampler.py) adds up matching draft tokens, also those after one that is rejected"
+)
+
 
 def _drafted(survival: tuple[float, ...], source: str) -> Drafter:
     return Drafter((Kind(rates_of(survival)),), SIBLINGS, SPREAD, 1.0, source)
@@ -45,6 +50,13 @@ def _by_place(share: float, high: float, low: float) -> Drafter:
     return Drafter((Kind(rates_of(survival)),), SIBLINGS, SPREAD, 1.0, f"{_FIG_12}; every request alike")
 
 
+def _by_token(*accepted: float) -> Drafter:
+    """From what vLLM-Spec(4, 6, 8) accept by its own count: the four first places, the next two, the last two."""
+    four, six, eight = accepted
+    rates = (*(four / 4,) * 4, *((six - four) / 2,) * 2, *((eight - six) / 2,) * 2)
+    return Drafter((Kind(rates),), SIBLINGS, SPREAD, 1.0, _BY_TOKEN)
+
+
 _LLAMA_70B = (0.8417, 0.9944, 0.2339)
 _QWEN_32B = (0.7260, 0.9917, 0.3170)
 
@@ -52,8 +64,10 @@ DRAFTERS: Mapping[str, Drafter] = MappingProxyType(
     {
         "adaserve/llama-3.1-70b": _two_kinds(*_LLAMA_70B),
         "adaserve/llama-3.1-70b/by-place": _by_place(*_LLAMA_70B),
+        "adaserve/llama-3.1-70b/by-token": _by_token(3.37, 5.00, 6.62),
         "adaserve/qwen2.5-32b": _two_kinds(*_QWEN_32B),
         "adaserve/qwen2.5-32b/by-place": _by_place(*_QWEN_32B),
+        "adaserve/qwen2.5-32b/by-token": _by_token(2.97, 4.36, 5.72),
         "eagle3/llama-3.1-8b/mt-bench": _drafted((0.7296, 0.5208, 0.3545), _CI),
         "eagle3/gpt-oss-20b/mt-bench": _drafted((0.7165, 0.512, 0.3337), _CI),
         "eagle3/qwen3-vl-30b-a3b/mt-bench": _drafted((0.29, 0.062, 0.0115), _CI),
@@ -85,4 +99,4 @@ DRAFTERS: Mapping[str, Drafter] = MappingProxyType(
 )
 """By drafter, target and category of requests. AdaServe's: 70B with a 1B drafter, 32B with a 0.5B drafter, one rate for all its
 categories, as the figure has no other. ``/by-place``: the same means with every request alike, so that they hold for the mean over
-verifications too."""
+verifications too. ``/by-token``: the figure's numbers over draft tokens are how likely a token matches, whatever came before it."""

@@ -25,7 +25,7 @@ BASELINES = [name for name in ROUTERS if name != "polyserve"]  # which refuse no
 BATCHERS = ("vllm", "sarathi")
 """Those that go by counts alone; the others read requests, and have tests of their own."""
 
-STANDARD = "__future__ array bisect collections dataclasses enum functools heapq itertools math operator types typing"
+STANDARD = "__future__ array bisect collections dataclasses enum functools heapq itertools math operator statistics types typing"
 ALLOWED = {*STANDARD.split(), "numpy", "policies"}
 # The registry finds and reads classes; streams names its streams by a hash; logs are JSON. None of it runs inside a decision.
 ALSO = {"registry.py": {"importlib", "difflib"}, "card.py": {"inspect"}, "streams.py": {"hashlib"}, "redecide.py": {"json"}}

@@ -28,8 +28,8 @@ def test_offline_tokens_count_where_attainment_is_no_less_than_the_reference() -
     frame = table(
         {
             PLAIN: {"": (0.9, 0.0)},
-            HYGEN: {"0.04": (0.95, 100.0), "0.045": (0.90, 300.0), "0.05": (0.89, 900.0)},
-            BOTH: {"0.15": (0.89, 800.0), "0.2": (0.8, 900.0), "0.3": (0.7, 1000.0)},
+            HYGEN: dict(zip(combined.arms()[HYGEN], [(0.96, 50.0), (0.95, 100.0), (0.90, 300.0), (0.89, 900.0)], strict=True)),
+            BOTH: dict(zip(combined.arms()[BOTH], [(0.89, 800.0), (0.8, 900.0), (0.75, 950.0), (0.7, 1000.0)], strict=True)),
         }
     )
     assert list(combined._most(frame, RATES[0], HYGEN, PLAIN)) == pytest.approx([300.0, 300.0])

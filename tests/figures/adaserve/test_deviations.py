@@ -9,11 +9,8 @@ import pytest
 
 from figures.adaserve import digitised
 from figures.adaserve.deviations import FIGURES, off, table
-from figures.adaserve.differences import straight
 from figures.adaserve.settings import ADASERVE, DEPLOYMENTS, LLAMA, PAPERS, VLLM
-from policies.latency import FingerprintLatency, StepShape
 from traces.errors import InputError
-from traces.fingerprints import read_fingerprint
 
 
 def measured(values: dict[float, float], system: str = ADASERVE) -> pd.DataFrame:
@@ -56,9 +53,3 @@ def test_the_table_has_a_row_for_every_system(tmp_path: Path, shared_data: Path)
     for figure in FIGURES:
         measured({4.0: 0.9}).to_csv(tmp_path / f"{figure.name}.csv", index=False)
     assert len(list(table(tmp_path))) == 2 + len(DEPLOYMENTS) * len(PAPERS)
-
-
-def test_the_straight_line_joins_the_time_without_load_to_the_tables_first_row(tmp_path: Path) -> None:
-    latency = FingerprintLatency(read_fingerprint(Path(straight(tmp_path).partition("=")[2])))
-    took_ms = [1e3 * latency.seconds(StepShape(0, 0, 0, count, 0, 0)) for count in (1, 64.5, 128, 256)]
-    assert took_ms == pytest.approx([30, 42.5, 55, 85])

@@ -49,6 +49,17 @@ def test_the_time_of_drafting_counts_into_the_step():
     assert AdaServe(budget=2 + 2, share=10.0).select(late, drafts).tokens == {1: 2, 2: 0}
 
 
+def test_with_assurance_a_request_gets_more_than_what_is_enough_on_average():
+    """It needs the root's token and half of one: one draft token in expectation; to be sure of it, all of its uncertain chain."""
+    late, idle = decoding_request(1, tpot_s=0.040, generated=3), decoding_request(2)
+    shown, drafts = engine([late, idle], now_s=0.12), Drafts({1: UNSURE, 2: SURE})
+    assert AdaServe(budget=2 + 4, share=10.0).select(shown, drafts).tokens == {1: 1, 2: 3}
+    assert AdaServe(budget=2 + 4, share=10.0, assurance=0.95).select(shown, drafts).tokens == {1: 4, 2: 0}
+    certain = Drafts({1: [1.0] * 4, 2: SURE})
+    sure = [AdaServe(budget=2 + 4, share=10.0, assurance=a).select(shown, certain) for a in (0.5, 0.95)]
+    assert sure[0] == sure[1]
+
+
 def test_a_prompt_in_the_same_step_counts_into_it_where_asked():
     """A prompt of 3,500 tokens makes the step 70 ms long: at 40 ms per token the request needs 1.25 tokens of it, not one."""
     slow = decoding_request(1, tpot_s=0.040, generated=4)
@@ -207,6 +218,7 @@ def test_it_decides_the_same_after_a_pickle():
         ({"budget": -1}, "budget is -1"),
         ({"order": "up"}, "order is 'up'"),
         ({"margin": 0.0}, "margin is 0"),
+        ({"assurance": 1.0}, "assurance is 1"),
         ({"share": 0.0}, "share"),
         ({"spend": "some"}, "spend is 'some'"),
         ({"prompts": "never"}, "prompts is 'never'"),

@@ -31,6 +31,15 @@ def test_a_child_before_its_parent_is_refused_by_name():
         Forest.of_trees([([], []), ([1, ROOT], [0.5, 0.5])])
 
 
+def test_how_far_accepted_drafts_deviate_from_their_mean():
+    """A chain of 0.8s accepts 0 to 3 with 0.2, 0.16, 0.128 and 0.512; a root's two children accept one of them or none."""
+    accepted, weight = np.arange(4), np.array([0.2, 0.16, 0.128, 0.512])
+    mean = (weight * accepted).sum()
+    found = Forest.of_chains([[0.8] * 3, [1.0, 1.0], []]).deviation()
+    assert found == pytest.approx([((weight * accepted**2).sum() - mean**2) ** 0.5, 0.0, 0.0])
+    assert Forest.of_trees([([ROOT, ROOT], [0.5, 0.3])]).deviation() == pytest.approx([(0.8 * 0.2) ** 0.5])
+
+
 @given(forest=forests())
 @settings(max_examples=60, deadline=None)
 def test_every_prefix_of_the_best_nodes_hangs_together(forest):

@@ -45,6 +45,15 @@ def test_of_two_lasting_kinds_the_mean_over_verifications_is_not_figure_12s():
     assert pooled == pytest.approx((2.43, 3.11, 3.61), abs=0.01)
 
 
+@pytest.mark.parametrize(("model", "counted"), [("llama-3.1-70b", (3.37, 5.00, 6.62)), ("qwen2.5-32b", (2.97, 4.36, 5.72))])
+def test_read_as_matching_tokens_figure_12_means_that_fewer_are_accepted_in_a_row(model, counted):
+    """vLLM's V0 engine counts every matching token of a chain, whatever came before it."""
+    drafter = DRAFTERS[f"adaserve/{model}/by-token"]
+    rates = drafter.kinds[0].rates
+    assert [sum(rates[:k]) for k in (4, 6, 8)] == pytest.approx(counted)
+    assert all(drafter.accepted(k) < n - 0.7 for k, n in zip((4, 6, 8), counted, strict=True))
+
+
 def test_every_known_drafter_names_its_source():
     assert all(drafter.source for drafter in DRAFTERS.values())
 
