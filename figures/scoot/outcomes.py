@@ -9,7 +9,7 @@ import numpy as np
 
 from figures.reproduction import Measured
 from figures.scoot.record import COMMAND, load
-from figures.scoot.studies import COMPARED, RETESTS, TRIALS, every, run
+from figures.scoot.studies import COMPARED, RETESTS, TILES, TRIALS, every, run
 from policies.scoot.acquisition import hypervolume
 from policies.streams import generator
 
@@ -24,7 +24,9 @@ QUICK_SEEDS, QUICK_TRIALS = (1, 2, 3), 13
 _DRAWS = 2000
 
 
-def rows(runner: Runner, objective: str, samplers: Sequence[str], *, parallel: Sequence[int] = (1,)) -> DataFrame:
+def rows(
+    runner: Runner, objective: str, samplers: Sequence[str], *, parallel: Sequence[int] = (1,), space: str = TILES
+) -> DataFrame:
     """The record's rows of such studies; in a quick figure, of studies that are run now: one service, few seeds, few trials."""
     import pandas as pd
 
@@ -32,12 +34,15 @@ def rows(runner: Runner, objective: str, samplers: Sequence[str], *, parallel: S
         asked = [
             one
             for one in every(QUICK_SEEDS)
-            if one.service == "bot" and one.objective == objective and one.sampler in samplers and one.parallel in parallel
+            if (one.service, one.objective, one.space) == ("bot", objective, space)
+            and one.sampler in samplers
+            and one.parallel in parallel
         ]
         runner.rest_on("Studies run for this figure: one service, few trials.", QUICK_SEEDS)
         return pd.DataFrame([row for one in asked for row in run(one, QUICK_TRIALS)])
     frame, code = load()
     kept = frame[(frame["objective"] == objective) & frame["sampler"].isin(samplers) & frame["parallel"].isin(parallel)]
+    kept = kept[kept["space"] == space]
     kept = kept.astype({"service": "str", "sampler": "str", "kind": "str", "failure": "str"})
     seeds = sorted(kept["seed"].unique().tolist())
     runner.rest_on(
@@ -109,9 +114,12 @@ Medians = Mapping[str, float]
 
 
 def resampled(tables: Sequence[DataFrame], statistic: Callable[[Sequence[Medians]], float]) -> Measured:
-    """A statistic of the medians of tables (rows: seeds; columns: samplers) with its 95 % bootstrap interval over the seeds."""
+    """A statistic of the medians of tables (rows: seeds; columns: samplers) with its 95 % bootstrap interval over the seeds;
+    unknown where a table is empty, as those of services are that a quick figure leaves out."""
+    seeds = min(map(len, tables), default=0)
+    if not seeds:
+        return Measured(None)
     found = statistic([dict(table.median()) for table in tables])
-    seeds = min(map(len, tables))
     if seeds < 2:
         return Measured(found, seeds=seeds, note="one seed has no interval")
     rng = generator(0, "figures", "scoot", "bootstrap")
@@ -143,6 +151,11 @@ def margin(services: Sequence[Medians]) -> float:
 def wins(services: Sequence[Medians]) -> float:
     """On how many services SCOOT's median is not below any baseline's."""
     return float(sum(margin([medians]) >= 0 for medians in services))
+
+
+def fewest(services: Sequence[Medians]) -> float:
+    """On how many services SCOOT's median is below every baseline's."""
+    return float(sum(margin([{name: -value for name, value in medians.items()}]) > 0 for medians in services))
 
 
 def without(tables: Sequence[DataFrame], name: str) -> list[DataFrame]:

@@ -17,7 +17,7 @@ from figures.tuning.objectives import parse_objectives
 from figures.tuning.result import Result, best_of, conclude, front_of
 from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import UNMEASURED, BlackBox, Real, Simulated
-from policies.scoot.space import Config, Space
+from policies.scoot.space import Config, LogLevels, Space
 from traces.aside import aside
 from traces.errors import InputError
 from traces.fingerprints import read_fingerprint
@@ -177,7 +177,9 @@ def _real_on_cpu(loaded: Scenario) -> bool:
 
 
 def _warm(paths: Sequence[Path], space: Space, objectives: Sequence[Any]) -> list[Config]:
-    """The best of earlier studies that this space allows: of knobs that they did not have, the default's value."""
+    """The best of earlier studies that this space allows: of knobs that they did not have, the default's value, and of numbers
+    that a knob does not take the nearest that it does."""
+    levels = {knob.name: knob for knob in space.knobs if isinstance(knob, LogLevels)}
     found: list[Config] = []
     for path in paths:
         trials = stored(path)
@@ -192,6 +194,7 @@ def _warm(paths: Sequence[Path], space: Space, objectives: Sequence[Any]) -> lis
         chosen = ranked if len(maximise) == 1 else [best_of(comparable, maximise), *front_of(comparable, maximise)]
         for trial in chosen:
             config = {**space.default, **{name: value for name, value in trial.config.items() if name in space.default}}
+            config |= {name: knob.nearest(config[name]) for name, knob in levels.items()}
             if len(found) < _WARM * len(paths) and space.allows(config) and config not in (*found, dict(space.default)):
                 found.append(config)
     return found

@@ -67,17 +67,36 @@ def _auto_tune(space: Space, seed: int) -> BaseSampler:
     return AutoTuneSampler(space)
 
 
-_SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
+def _vanilla(space: Space, seed: int) -> BaseSampler:
+    return _scoot(space, seed, hidden=False)
+
+
+def _without_rules(space: Space, seed: int) -> BaseSampler:
+    return _scoot(space, seed, known=False)
+
+
+def _vanilla_without_rules(space: Space, seed: int) -> BaseSampler:
+    return _scoot(space, seed, hidden=False, known=False)
+
+
+_RULED: Mapping[str, Callable[[Space, int], BaseSampler]] = {
     "scoot": _scoot,
     "random": _random,
     "tpe": _tpe,
     "nsga2": _nsga2,
-    "vanilla-bo": lambda space, seed: _scoot(space, seed, hidden=False),
+    "vanilla-bo": _vanilla,
     "auto-tune": _auto_tune,
-    "scoot-without-rules": lambda space, seed: _scoot(space, seed, known=False),
 }
-_OURS = ("scoot", "vanilla-bo", "scoot-without-rules", "auto-tune")
+_UNRULED: Mapping[str, Callable[[Space, int], BaseSampler]] = {
+    "scoot-without-rules": _without_rules,
+    "random-without-rules": _random,
+    "tpe-without-rules": _tpe,
+    "nsga2-without-rules": _nsga2,
+    "vanilla-bo-without-rules": _vanilla_without_rules,
+}
+_SAMPLERS = {**_RULED, **_UNRULED}
+_OURS = ("scoot", "vanilla-bo", "scoot-without-rules", "vanilla-bo-without-rules", "auto-tune")
 """Samplers whose suggestions depend on the seed and the stored trials alone."""
 _STRIDE = 1_000_003
-UNRULED = ("scoot-without-rules",)
+UNRULED = tuple(_UNRULED)
 """Samplers whose suggestions are tried as they are; those of all others are repaired to keep the space's rules."""

@@ -141,7 +141,7 @@ class Tuning:
         config = ask(trial, self.plan.space)
         if self.plan.sampler not in UNRULED:
             draw = float(generator(self.plan.seed, "repair", trial.number).random())
-            config = dict(self.plan.space.repaired(config, draw))
+            config = _repaired(self.plan.space, config, draw)
         trial.set_user_attr(_CONFIG, config)
         return trial.number, config
 
@@ -171,6 +171,13 @@ class Tuning:
         chosen = self._study.sampler
         states = [frozen.state for frozen in self._study.get_trials(deepcopy=False)]
         return isinstance(chosen, AutoTuneSampler) and bool(states) and chosen.used_up(states)
+
+
+def _repaired(space: Space, config: Config, draw: float) -> dict[str, Any]:
+    """``config`` made to keep the rules, by the repair that ``draw`` chooses or another one; the default configuration where all
+    repairs lead out of the knobs' values, which an operator has bounded."""
+    ways = (dict(space.repaired(config, one)) for one in (draw, 1 - draw))
+    return next((way for way in ways if space.allows(way)), dict(space.default))
 
 
 def _done(frozen: FrozenTrial) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import compress
 from typing import Any
 
-from policies.scoot.space import Knob, Levels, LogIntegers, Space
+from policies.scoot.space import Knob, Levels, LogIntegers, LogLevels, Space
 
 
 def with_level(knob: Knob, value: Any) -> Knob:
@@ -15,6 +17,8 @@ def with_level(knob: Knob, value: Any) -> Knob:
         return LogIntegers(knob.name, min(knob.low, value), max(knob.high, value))
     if value in knob.values:
         return knob
+    if isinstance(knob, LogLevels):
+        return LogLevels(knob.name, tuple(sorted((*knob.values, value))))
     ordered = [level for level in knob.values if isinstance(level, int | float) and 0 < level < value]
     place = knob.values.index(ordered[-1]) + 1 if ordered else 0
     return Levels(knob.name, (*knob.values[:place], value, *knob.values[place:]))
@@ -41,11 +45,11 @@ def bounded(space: Space, low_high: Mapping[str, tuple[float, float]], allowed: 
 def _bounded(knob: Knob, low_high: tuple[float, float] | None, allowed: Sequence[Any] | None) -> Knob:
     if low_high is None and allowed is None:
         return knob
+    if isinstance(knob, LogIntegers | LogLevels) and allowed is not None:  # an operator may name numbers that are no levels
+        if outside := [value for value in allowed if not knob.low <= value <= knob.high]:
+            raise ValueError(f"{knob.name}: {outside[0]} is outside {knob.low} to {knob.high}")
+        return LogLevels(knob.name, tuple(sorted(set(allowed))))
     if isinstance(knob, LogIntegers):
-        if allowed is not None:
-            if outside := [value for value in allowed if not knob.low <= value <= knob.high]:
-                raise ValueError(f"{knob.name}: {outside[0]} is outside {knob.low} to {knob.high}")
-            return Levels(knob.name, tuple(sorted(allowed)))
         assert low_high is not None
         low, high = max(knob.low, int(low_high[0])), min(knob.high, int(low_high[1]))
         if low > high:
@@ -56,10 +60,10 @@ def _bounded(knob: Knob, low_high: tuple[float, float] | None, allowed: Sequence
             raise ValueError(f"{knob.name}: cannot be {unknown[0]}; it takes {', '.join(map(str, knob.values))}")
         return Levels(knob.name, tuple(value for value in knob.values if value in allowed))
     assert low_high is not None
-    kept = tuple(v for v in knob.values if isinstance(v, int | float) and low_high[0] <= v <= low_high[1])
-    if not kept:
+    within = [isinstance(v, int | float) and low_high[0] <= v <= low_high[1] for v in knob.values]
+    if not any(within):
         raise _nothing_left(knob.name, low_high, ", ".join(map(str, knob.values)))
-    return Levels(knob.name, kept)
+    return replace(knob, values=tuple(compress(knob.values, within)))
 
 
 def _nothing_left(name: str, asked: tuple[float, float], there: str) -> ValueError:

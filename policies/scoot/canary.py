@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.scoot.space import Levels, Space
+from policies.scoot.space import LogIntegers, Space
 from policies.scoot.surrogate import Surrogate
 from policies.streams import Stream
 
@@ -55,7 +55,9 @@ def beyond(
         float(model.scaled(np.array([column[default] * (1 + canary)]))[0]) for model, column in zip(models, costs.T, strict=True)
     ]
 
-    reach = np.array([max(_REACH, 1 / max(1, len(k.values) - 1)) if isinstance(k, Levels) else _REACH for k in space.knobs])
+    reach = np.array(
+        [_REACH if isinstance(k, LogIntegers) else max(_REACH, np.diff(k.places).max(initial=0.0)) for k in space.knobs]
+    )
 
     def far(candidates: Floats) -> Floats:
         steps = np.abs(candidates[:, None, :] - safe[None, :, :]) / reach
@@ -76,8 +78,12 @@ def step_aside(space: Space, centre: Floats, tried: Floats, rng: Stream) -> dict
         point = centre.copy()
         for i in rng.permutation(len(space.knobs))[: 1 + attempt // (_TRIES // 4)]:
             knob = space.knobs[i]
-            step = 1 / max(1, len(knob.values) - 1) if isinstance(knob, Levels) else _STEP
-            point[i] = np.clip(point[i] + (step if rng.random() < 0.5 else -step), 0.0, 1.0)
+            way = 1 if rng.random() < 0.5 else -1
+            if isinstance(knob, LogIntegers):
+                point[i] = np.clip(point[i] + way * _STEP, 0.0, 1.0)
+            else:
+                level = int(np.abs(knob.places - point[i]).argmin()) + way
+                point[i] = knob.places[np.clip(level, 0, len(knob.values) - 1)]
         config = space.repaired(space.config(point), float(rng.random()))
         if space.allows(config) and space.unit(config).tobytes() not in seen:
             return dict(config)

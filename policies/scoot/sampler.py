@@ -26,7 +26,7 @@ from policies.scoot.acquisition import (
 from policies.scoot.canary import GUARDED, beyond, step_aside, within
 from policies.scoot.candidates import pareto_set
 from policies.scoot.feasibility import probability_of_feasibility, threshold
-from policies.scoot.space import LogIntegers, Space
+from policies.scoot.space import Levels, LogLevels, Space
 from policies.scoot.surrogate import Surrogate
 from policies.streams import Stream, generator
 
@@ -217,20 +217,23 @@ class ScootSampler(BaseSampler):
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space in Optuna's terms, for its own samplers and its storage."""
+    """The space in Optuna's terms, for its own samplers and its storage. A knob with few numbers is a range of all between them,
+    as Optuna has no other axis that is both logarithmic and in order."""
     return {
-        knob.name: IntDistribution(knob.low, knob.high, log=True)
-        if isinstance(knob, LogIntegers)
-        else CategoricalDistribution(knob.values)
+        knob.name: CategoricalDistribution(knob.values)
+        if isinstance(knob, Levels)
+        else IntDistribution(knob.low, knob.high, log=True)
         for knob in space.knobs
     }
 
 
 def ask(trial: Any, space: Space) -> dict[str, Any]:
-    """The configuration that the study's sampler suggests for ``trial``."""
-    return {
-        knob.name: trial.suggest_int(knob.name, knob.low, knob.high, log=True)
-        if isinstance(knob, LogIntegers)
-        else trial.suggest_categorical(knob.name, knob.values)
-        for knob in space.knobs
-    }
+    """The configuration that the study's sampler suggests for ``trial``, each number moved to the nearest that its knob takes."""
+    config: dict[str, Any] = {}
+    for knob in space.knobs:
+        if isinstance(knob, Levels):
+            config[knob.name] = trial.suggest_categorical(knob.name, knob.values)
+            continue
+        suggested = trial.suggest_int(knob.name, knob.low, knob.high, log=True)
+        config[knob.name] = knob.nearest(suggested) if isinstance(knob, LogLevels) else suggested
+    return config

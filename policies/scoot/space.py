@@ -30,6 +30,10 @@ class Levels:
     def unit(self, value: Any) -> float:
         return self.values.index(value) / max(1, len(self.values) - 1)
 
+    @property
+    def places(self) -> Floats:
+        return np.arange(len(self.values)) / max(1, len(self.values) - 1)
+
     def snap(self, units: Floats) -> Floats:
         last = max(1, len(self.values) - 1)
         return np.rint(units * (len(self.values) - 1)) / last
@@ -59,15 +63,63 @@ class LogIntegers:
         return snapped
 
 
-Knob = Levels | LogIntegers
+@dataclass(frozen=True, slots=True)
+class LogLevels:
+    """A few positive numbers, rising, each in its place on a logarithmic axis."""
+
+    name: str
+    values: tuple[int, ...]
+
+    @property
+    def low(self) -> int:
+        return self.values[0]
+
+    @property
+    def high(self) -> int:
+        return self.values[-1]
+
+    def value(self, unit: float) -> int:
+        return self.values[int(self._nearest(np.array([unit]))[0])]
+
+    def takes(self, value: Any) -> bool:
+        return value in self.values
+
+    def unit(self, value: int) -> float:
+        return float(self.places[self.values.index(self.nearest(value))])
+
+    def snap(self, units: Floats) -> Floats:
+        return self.places[self._nearest(units)]
+
+    def nearest(self, value: float) -> int:
+        """The value nearest to any positive number, by ratio."""
+        return min(self.values, key=lambda known: abs(np.log(known / value)))
+
+    @property
+    def places(self) -> Floats:
+        logs = np.log(np.array(self.values, dtype=np.float64))
+        places: Floats = (logs - logs[0]) / max(logs[-1] - logs[0], 1e-12)
+        return places
+
+    def _nearest(self, units: Floats) -> NDArray[np.intp]:
+        nearest: NDArray[np.intp] = np.abs(units[:, None] - self.places[None, :]).argmin(axis=1)
+        return nearest
+
+
+Knob = Levels | LogIntegers | LogLevels
 """One axis of the unit cube, on which neighbouring values behave alike. ``value`` is the value nearest to a point of [0, 1],
 ``unit`` where a value lies, ``takes`` whether it is one of the knob's, and ``snap`` moves points to those of their nearest
-values."""
+values; a knob with few values tells the ``places`` of all."""
 
 
 def powers_of_two(name: str, low: int, high: int) -> Levels:
     """2^k from ``low`` to ``high``, both powers of two themselves."""
     return Levels(name, tuple(1 << k for k in range(low.bit_length() - 1, high.bit_length())))
+
+
+def halved_octaves(name: str, low: int, high: int, *, multiple: int) -> LogLevels:
+    """2^k and 3 · 2^k from ``low`` to ``high``: the multiples of ``multiple``, a power of two, among them."""
+    steps = sorted(base << k for base in (1, 3) for k in range(high.bit_length()))
+    return LogLevels(name, tuple(step for step in steps if low <= step <= high and step % multiple == 0))
 
 
 def flag(name: str) -> Levels:

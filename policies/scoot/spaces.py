@@ -6,7 +6,18 @@ from collections.abc import Collection
 from typing import Any
 
 from policies.scoot.bounds import with_level
-from policies.scoot.space import Config, Knob, Levels, LogIntegers, Rule, Space, flag, implies, powers_of_two
+from policies.scoot.space import (
+    Config,
+    Knob,
+    Levels,
+    LogIntegers,
+    Rule,
+    Space,
+    flag,
+    halved_octaves,
+    implies,
+    powers_of_two,
+)
 
 OPTIONAL: dict[str, tuple[Any, ...]] = {
     "kv_cache_dtype": ("auto", "fp8"),
@@ -16,6 +27,13 @@ OPTIONAL: dict[str, tuple[Any, ...]] = {
 }
 """Knobs that are tuned when asked for, with their values; the first is the default."""
 
+TILE = 256
+"""Rows of a matrix product's largest tile. cuBLAS cuts the result into tiles whose edges are 64, 128 or 256 long; a step of one
+token more than a multiple pays for a whole row of tiles more. What is a multiple of the largest is one of all.
+
+Source: NVIDIA, "Matrix Multiplication Background User's Guide", sections 2.3 (tile dimensions) and 3.1 (tile quantization).
+"""
+
 _SEATS = implies(
     "max_num_seqs must not exceed max_num_batched_tokens",
     lambda c: c["max_num_seqs"] <= c["max_num_batched_tokens"],
@@ -23,14 +41,17 @@ _SEATS = implies(
 )
 
 
-def _whole_prompts(longest: int, *, chunks: bool) -> Rule:
+def _whole_prompts(longest: int, *, step: int | None, chunks: bool) -> Rule:
     """vLLM refuses to start without chunked prefill where a step may not hold the longest prompt.
 
-    Repaired by a larger step; with ``chunks`` every other time by chunked prefill, so that small steps stay as likely as others.
+    Repaired by a larger ``step``; with ``chunks`` every other time by chunked prefill, so that small steps stay as likely as
+    others, and always where there is no step so large.
     """
 
     def changes(_: Config, draw: float) -> dict[str, Any]:
-        return {"enable_chunked_prefill": True} if chunks and draw < 0.5 else {"max_num_batched_tokens": longest}
+        if step is None or (chunks and draw < 0.5):
+            return {"enable_chunked_prefill": True}
+        return {"max_num_batched_tokens": step}
 
     return implies(
         f"without chunked prefill, max_num_batched_tokens must be at least max_model_len ({longest})",
@@ -53,6 +74,10 @@ def vllm(
     ``tensor_parallel`` × replicas = ``gpus``: the rest of the GPUs hold further replicas. Source of the rules:
     vllm/config/scheduler.py and vllm/engine/arg_utils.py (0.32). Partial prefills (``max_num_partial_prefills``) are no knob of
     these versions any more; what bounds long prompts is ``long_prefill_token_threshold``.
+
+    ``max_num_batched_tokens`` takes the multiples of ``TILE`` among 2^k and 3 · 2^k: vLLM's defaults and the list of its
+    ``benchmarks/auto_tune`` are powers of two, and one value between two of them halves so coarse a step. ``max_num_seqs`` takes
+    powers of two from 16, which are sizes that vLLM captures CUDA graphs for (multiples of 8, from 256 on of 16, up to 512).
 
     Args:
         gpus: GPUs of the service, a power of two.
@@ -85,7 +110,7 @@ def vllm(
     knobs: list[Knob] = [
         powers_of_two("tensor_parallel", min_tensor_parallel, gpus),
         powers_of_two("max_num_seqs", 16, 1024),
-        LogIntegers("max_num_batched_tokens", 256, max(largest, int(default["max_num_batched_tokens"]))),
+        halved_octaves("max_num_batched_tokens", TILE, max(TILE, largest), multiple=TILE),
         Levels("block_size", (16, 32, 64)),
         flag("enable_chunked_prefill"),
         flag("enable_prefix_caching"),
@@ -94,8 +119,10 @@ def vllm(
         Levels("watermark", (0.0, 0.01, 0.05)),
         *(Levels(name, OPTIONAL[name]) for name in OPTIONAL if name in also),
     ]
-    started = tuple(with_level(knob, default[knob.name]) for knob in knobs)
-    return Space(started, (_whole_prompts(max_model_len, chunks=True), _SEATS), default)
+    started = {knob.name: with_level(knob, default[knob.name]) for knob in knobs}
+    steps = getattr(started["max_num_batched_tokens"], "values", ())
+    step = min((tokens for tokens in steps if tokens >= max_model_len), default=None)
+    return Space(tuple(started.values()), (_whole_prompts(max_model_len, step=step, chunks=True), _SEATS), default)
 
 
 def _one_of_two(config: Config, draw: float) -> dict[str, bool]:
@@ -129,7 +156,7 @@ def paper(*, gpus: int, min_tensor_parallel: int = 1, max_model_len: int) -> Spa
             lambda c: not (c["enable_chunked_prefill"] and c["enable_prefix_caching"]),
             _one_of_two,
         ),
-        _whole_prompts(whole, chunks=False),
+        _whole_prompts(whole, step=whole, chunks=False),
         _SEATS,
     )
     default = {

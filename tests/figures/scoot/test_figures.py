@@ -72,6 +72,12 @@ def test_a_bootstrap_over_seeds_holds_the_statistic_and_is_narrow_where_seeds_ag
     assert list(outcomes.without([mixed], "random")[0].columns) == ["scoot"]
 
 
+def test_a_service_that_was_not_run_is_unknown() -> None:
+    agree = pd.DataFrame({"scoot": [4.0] * 5, "random": [2.0] * 5})
+    assert outcomes.resampled([agree, agree.iloc[:0]], outcomes.wins).value is None
+    assert outcomes.resampled([], outcomes.wins).value is None
+
+
 def test_what_is_missing_to_the_best_known_is_told_apart_from_luck() -> None:
     knobs = present(load_scenario(Asked("cls", THROUGHPUT, "", 1).scenario))
     better = {**knobs, "max_num_batched_tokens": 1024}
@@ -82,6 +88,14 @@ def test_what_is_missing_to_the_best_known_is_told_apart_from_luck() -> None:
     rows = [row("scoot", "trial", value, knobs) for value in (100.0, 112.0)]
     rows += [row("scoot", "retest", 110.0, knobs)] * 3 + [row("random", "retest", 120.0, better)] * 3
     rows += [row("scoot", "retest-default", 100.0, knobs)] * 3
-    found = missing(pd.DataFrame(rows)).set_index("metric")["value"]
+    frame = pd.DataFrame(rows)
+    found = missing(frame, frame.iloc[:0]).set_index("metric")["value"]
     assert found["gap"] == pytest.approx(10)
     assert found["luck"] == pytest.approx(2)
+    elsewhere = pd.DataFrame([row("tpe", "retest", 125.0, {**knobs, "max_num_batched_tokens": 1000})] * 3)
+    assert missing(frame, elsewhere).set_index("metric")["value"]["gap"] == pytest.approx(15)
+
+
+def test_fewest_counts_the_services_on_which_scoot_is_below_all_others() -> None:
+    fewer, level = {"scoot": 1.0, "random": 2.0, "tpe": 3.0}, {"scoot": 2.0, "random": 2.0, "tpe": 3.0}
+    assert outcomes.fewest([fewer, level]) == 1.0

@@ -8,13 +8,23 @@ import pytest
 
 from figures.scoot.record import load
 from figures.scoot.services import FOLDER, SERVICES
-from figures.scoot.studies import COMPARED, LATENCIES, RETESTS, SEEDS, THROUGHPUT, TRIALS, Asked
-from figures.tuning.knobs import space_of
+from figures.scoot.studies import (
+    COMPARED,
+    INTEGERS,
+    LATENCIES,
+    RETESTS,
+    SEEDS,
+    THROUGHPUT,
+    TILES,
+    TRIALS,
+    UNRULED_BASELINES,
+    Asked,
+    space_for,
+)
 from figures.tuning.objectives import parse_objectives
 from figures.tuning.study import Plan, Tuning
 from figures.tuning.trials import Outcome, Simulated
 from traces.readers import read
-from traces.scenario import load_scenario
 
 STALE = "the record is of another simulator; run `python -m figures.scoot.record`"
 
@@ -22,7 +32,7 @@ STALE = "the record is of another simulator; run `python -m figures.scoot.record
 @pytest.fixture(scope="module")
 def record() -> pd.DataFrame:
     frame, _ = load()
-    return frame.astype(dict.fromkeys(("service", "objective", "sampler", "kind", "failure"), "str"))
+    return frame.astype(dict.fromkeys(("service", "objective", "sampler", "space", "kind", "failure"), "str"))
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
@@ -34,23 +44,38 @@ def test_a_services_trace_is_what_its_description_gives(name: str) -> None:
 
 
 def test_the_record_holds_whole_studies_of_all_samplers_for_the_same_seeds(record: pd.DataFrame) -> None:
-    keys = ["service", "objective", "sampler", "parallel", "seed"]
+    keys = ["service", "objective", "sampler", "parallel", "space", "seed"]
     for place, study in record.groupby(keys):
         counts = study["kind"].value_counts()
         assert counts["trial"] == TRIALS or place[2] == "auto-tune", place
         assert counts["retest"] == RETESTS, place
-    of_throughput = record[(record["objective"] == THROUGHPUT) & (record["parallel"] == 1) & record["sampler"].isin(COMPARED)]
-    seeds = of_throughput.groupby(["service", "sampler"])["seed"].unique().map(sorted)
-    assert all(tuple(one) == SEEDS for one in seeds)
+    one_by_one = record[record["parallel"] == 1]
+    for objective, space, samplers in (
+        (THROUGHPUT, TILES, (*COMPARED, *UNRULED_BASELINES)),
+        (THROUGHPUT, INTEGERS, COMPARED),
+        (LATENCIES, TILES, COMPARED[:-1]),
+    ):
+        part = one_by_one[(one_by_one["objective"] == objective) & (one_by_one["space"] == space)]
+        seeds = part.groupby(["service", "sampler"])["seed"].unique().map(sorted)
+        assert {(service, sampler) for service in SERVICES for sampler in samplers} <= set(seeds.index)
+        assert all(tuple(one) == SEEDS for one in seeds)
 
 
-@pytest.mark.parametrize("objective", [THROUGHPUT, LATENCIES])
+def scoot(record: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    """The trials of a study."""
+    place = {name: getattr(asked, name) for name in ("service", "objective", "sampler", "parallel", "space", "seed")}
+    kept = record[(record[list(place)] == pd.Series(place)).all(axis=1) & (record["kind"] == "trial")]
+    return kept.sort_values("number")
+
+
+@pytest.mark.parametrize(("objective", "space"), [(THROUGHPUT, TILES), (LATENCIES, TILES), (THROUGHPUT, INTEGERS)])
 @pytest.mark.parametrize("service", list(SERVICES))
-def test_recorded_trials_come_out_alike_when_they_are_run_again(record: pd.DataFrame, service: str, objective: str) -> None:
-    asked = Asked(service, objective, "scoot", 1)
-    rows = record[(record["service"] == service) & (record["objective"] == objective) & (record["sampler"] == "scoot")]
-    rows = rows[(rows["seed"] == 1) & (rows["parallel"] == 1) & (rows["kind"] == "trial")]
-    knobs = space_of(load_scenario(asked.scenario, asked.sets)).default
+def test_recorded_trials_come_out_alike_when_they_are_run_again(
+    record: pd.DataFrame, service: str, objective: str, space: str
+) -> None:
+    asked = Asked(service, objective, "scoot", 1, space=space)
+    rows = scoot(record, asked)
+    knobs = space_for(asked).default
     box = Simulated(asked.scenario, parse_objectives(objective), asked.sets)
     for row in rows.iloc[[0, 7, 22]].to_dict("records"):
         config = {name: type(value)(row[name]) for name, value in knobs.items()}
@@ -61,12 +86,10 @@ def test_recorded_trials_come_out_alike_when_they_are_run_again(record: pd.DataF
             assert np.allclose(found.values, told, rtol=0.02), STALE
 
 
-def test_the_recorded_design_is_the_samplers(record: pd.DataFrame) -> None:
-    asked = Asked("cls", THROUGHPUT, "scoot", 2)
-    rows = record[(record["service"] == "cls") & (record["objective"] == THROUGHPUT) & (record["sampler"] == "scoot")]
-    rows = rows[(rows["seed"] == 2) & (rows["parallel"] == 1) & (rows["kind"] == "trial")].sort_values("number")
-    space = space_of(load_scenario(asked.scenario, asked.sets))
-    plan = Plan(space, parse_objectives(THROUGHPUT), 9, "scoot", 20_000)
+@pytest.mark.parametrize("space", [TILES, INTEGERS])
+def test_the_recorded_design_is_the_samplers(record: pd.DataFrame, space: str) -> None:
+    asked = Asked("cls", THROUGHPUT, "scoot", 2, space=space)
+    plan = Plan(space_for(asked), parse_objectives(THROUGHPUT), 9, "scoot", 20_000)
     trials = Tuning(plan, lambda pairs: [Outcome((1.0,)) for _ in pairs]).run()
-    for trial, row in zip(trials, rows.to_dict("records"), strict=False):
-        assert trial.config == {name: row[name] for name in space.default}
+    for trial, row in zip(trials, scoot(record, asked).to_dict("records"), strict=False):
+        assert trial.config == {name: row[name] for name in plan.space.default}

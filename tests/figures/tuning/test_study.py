@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from figures.scoot.services import FOLDER
+from figures.tuning.command import Options, tune
 from figures.tuning.objectives import parse_objectives
 from figures.tuning.result import best_of, conclude, front_of
-from figures.tuning.samplers import names
+from figures.tuning.samplers import UNRULED, names
 from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import Outcome
-from policies.scoot.space import Config
+from policies.scoot.bounds import bounded
+from policies.scoot.space import Config, LogIntegers, LogLevels, Space
 from policies.scoot.spaces import vllm
 from traces.errors import InputError
 
@@ -46,11 +49,29 @@ def told(trials: Sequence[Trial]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("sampler", names())
-def test_every_sampler_starts_from_the_default_and_only_the_one_without_rules_breaks_them(sampler: str) -> None:
+def test_every_sampler_starts_from_the_default_and_only_those_without_rules_break_them(sampler: str) -> None:
     trials = Tuning(plan(13, sampler), evaluate).run()
     assert trials[DEFAULT].config == dict(SPACE.default)
     broken = sum(bool(SPACE.broken(trial.config)) for trial in trials)
-    assert (broken > 0) == (sampler == "scoot-without-rules")
+    assert (broken > 0) == (sampler in UNRULED)
+
+
+@pytest.mark.parametrize("sampler", ["random", "scoot"])
+def test_no_trial_leaves_an_operators_bounds_though_a_repair_would(sampler: str) -> None:
+    space = bounded(SPACE, {"max_num_batched_tokens": (600, 3000)}, {})  # without chunked prefill a step must hold 4096 tokens
+    trials = Tuning(Plan(space, THROUGHPUT, 12, sampler, seed=2), evaluate).run()
+    assert all(space.allows(trial.config) for trial in trials)
+    assert len({trial.config["max_num_batched_tokens"] for trial in trials}) > 2
+
+
+def test_an_earlier_study_with_steps_that_are_no_levels_warms_a_new_one_at_the_nearest(tmp_path: Path) -> None:
+    knobs = tuple(LogIntegers(knob.name, knob.low, knob.high) if isinstance(knob, LogLevels) else knob for knob in SPACE.knobs)
+    good = {**SPACE.default, "max_num_seqs": 512, "max_num_batched_tokens": 1100}
+    earlier = Plan(Space(knobs, SPACE.rules, SPACE.default), THROUGHPUT, 2, "random", first=[good])
+    Tuning(earlier, evaluate, tmp_path / "earlier.db").run()
+    asked = Options(FOLDER / "sql.yaml", "sim", "throughput", 2, "random", 1, 1, None, warm_start=[tmp_path / "earlier.db"])
+    trials = tune(asked).result.trials
+    assert trials[1].config == {**good, "max_num_batched_tokens": 1024}
 
 
 def test_a_study_in_a_file_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
@@ -139,6 +160,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 import policies.scoot.sampler as sampler
+from policies.scoot.space import Levels
 from optuna.trial import Trial
 from tests.figures.tuning import test_study as t
 from figures.tuning.study import Tuning, alone
@@ -154,11 +176,10 @@ def ask(trial, space):
         die()
     if trial.number == number and moment == "half":
         for knob in space.knobs[:4]:
-            asking_one = getattr(knob, "values", None)
-            if asking_one is None:
-                trial.suggest_int(knob.name, knob.low, knob.high, log=True)
+            if isinstance(knob, Levels):
+                trial.suggest_categorical(knob.name, knob.values)
             else:
-                trial.suggest_categorical(knob.name, asking_one)
+                trial.suggest_int(knob.name, knob.low, knob.high, log=True)
         die()
     return asking(trial, space)
 

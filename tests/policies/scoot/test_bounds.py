@@ -8,7 +8,7 @@ import pytest
 
 from policies.scoot.bounds import bounded, with_level
 from policies.scoot.sampler import ScootSampler, ask
-from policies.scoot.space import Levels, LogIntegers
+from policies.scoot.space import Levels, LogIntegers, LogLevels
 from policies.scoot.spaces import vllm
 
 SPACE = vllm(gpus=4, max_model_len=4096, present={"max_num_seqs": 256, "max_num_batched_tokens": 2048})
@@ -18,6 +18,15 @@ def test_a_configuration_of_today_becomes_a_level_in_its_place() -> None:
     assert with_level(Levels("x", (16, 32, 64)), 48).values == (16, 32, 48, 64)
     assert with_level(Levels("x", (512, 1024, 0)), 700).values == (512, 700, 1024, 0)
     assert with_level(LogIntegers("x", 256, 4096), 8192).high == 8192
+    assert with_level(LogLevels("x", (256, 512)), 300).values == (256, 300, 512)
+
+
+def test_a_range_keeps_the_levels_within_it_and_a_list_may_name_other_numbers() -> None:
+    def steps(low_high: dict[str, tuple[float, float]], allowed: dict[str, list[int]]) -> object:
+        return next(knob for knob in bounded(SPACE, low_high, allowed).knobs if knob.name == "max_num_batched_tokens")
+
+    assert steps({"max_num_batched_tokens": (600, 3000)}, {}) == LogLevels("max_num_batched_tokens", (768, 1024, 1536, 2048))
+    assert steps({}, {"max_num_batched_tokens": [2048, 1000]}) == LogLevels("max_num_batched_tokens", (1000, 2048))
 
 
 def test_no_suggestion_leaves_the_bounds_though_repairs_would() -> None:

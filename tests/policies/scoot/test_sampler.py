@@ -83,6 +83,19 @@ def test_until_an_engine_dies_the_forest_changes_no_suggestion() -> None:
     assert lived(ScootSampler(SPACE, seed=5)) == lived(ScootSampler(SPACE, seed=5, hidden=False))
 
 
+@pytest.mark.parametrize("sampler", [optuna.samplers.RandomSampler(seed=1), optuna.samplers.TPESampler(seed=1, n_startup_trials=3)])
+def test_optunas_own_samplers_suggest_steps_that_the_knob_takes(sampler: optuna.samplers.BaseSampler) -> None:
+    study = optuna.create_study(sampler=sampler)
+    steps = set()
+    for _ in range(40):
+        trial = study.ask()
+        config = ask(trial, SPACE)
+        assert all(knob.takes(config[knob.name]) for knob in SPACE.knobs)
+        steps.add(config["max_num_batched_tokens"])
+        study.tell(trial, -float(config["max_num_batched_tokens"]))
+    assert len(steps) > 5
+
+
 def test_parallel_workers_get_different_suggestions() -> None:
     study = tuned(ScootSampler(SPACE, seed=3), 12)
     pending = [study.ask() for _ in range(4)]
