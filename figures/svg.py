@@ -3,8 +3,8 @@
 Text keeps its size at every width: the outer drawing has no view box (positions are percentages across, pixels down), and only the
 marks sit in a stretched inner one with strokes that do not scale. Colours come from the page's CSS by a mark's ``tone`` (see
 ``figures.style``), so one drawing serves light, dark and print. Every chart is one image to assistive technology, with a title and
-a description in words. Axes carry their ranges and marks their labels, so that a script (``figures/pages/page.js``) can read
-values off the drawing.
+a description in words, or a group of dots with names of their own. Axes carry their ranges and marks their labels, so that a script
+(``figures/pages/page.js``) can read values off the drawing.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Band:
 class Points:
     """A line through (x, y) with a dot at each point and a bar over its interval, as far as the ends of it are known (NaN: not).
 
-    ``told``: of each dot, what a pointer over it shows.
+    ``told``: of each dot, what a pointer over it shows, and what it is called where it has the keyboard's focus.
     """
 
     x: Any
@@ -168,8 +168,9 @@ class Chart:
         room = max(len(limits), self.limit_rows)
         top = _LABEL_PX * room + (4 if room else 6)
         bottom = top + self.height_px
+        role = "group" if any(isinstance(m, Points) and m.told for m in self.marks) else "img"
         out = [
-            f'<svg class="chart" role="img" aria-labelledby="{self.name}-t {self.name}-d" width="100%" height="{bottom + 22}" '
+            f'<svg class="chart" role="{role}" aria-labelledby="{self.name}-t {self.name}-d" width="100%" height="{bottom + 22}" '
             f'data-x="{self.x.told()}" data-y="{self.y.told()}">'
             f'<title id="{self.name}-t">{escape(self.title)}</title><desc id="{self.name}-d">{escape(self.description)}</desc>'
             f'<svg class="plot" y="{top}" width="100%" height="{self.height_px}" '
@@ -213,8 +214,9 @@ class Chart:
                 continue
             ends = [y if math.isnan(end) else end for end in (lo, hi)]
             out.append(f'<line class="whisker {m.tone}" x1="{x:.2%}" x2="{x:.2%}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>')
-            told = f"<title>{escape(m.told[i])}</title>" if m.told else ""
-            out.append(f'<circle class="dot {m.tone}" cx="{x:.2%}" cy="{y:.1f}" r="3.6">{told}</circle>')
+            told = escape(m.told[i]) if m.told else ""
+            name, title = (f' role="img" aria-label="{told}"', f"<title>{told}</title>") if m.told else ("", "")
+            out.append(f'<circle class="dot {m.tone}" cx="{x:.2%}" cy="{y:.1f}" r="3.6"{name}>{title}</circle>')
         return "".join(out)
 
     def _band(self, m: Band) -> str:

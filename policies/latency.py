@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -62,6 +63,17 @@ def outside_calibration(fingerprint: Fingerprint, step: StepShape) -> list[str]:
     ]
 
 
+Prompts = Callable[[int, float, int], float]
+"""Seconds of a step with so many prompt tokens (one at least), their attention in token², and the number of their chunks."""
+
+
+def beside(latency: LatencyModel, decode_seqs: int, decode_context: int) -> Prompts:
+    """``latency.seconds`` of prompts beside always the same decodes, to the last digit."""
+    if isinstance(latency, FingerprintLatency):
+        return latency.beside(decode_seqs, decode_context)
+    return lambda tokens, attention, seqs: latency.seconds(StepShape(tokens, attention, seqs, decode_seqs, decode_context))
+
+
 class FingerprintLatency:
     """The mean step time that a fingerprint gives; affine in ``decode_context`` for a fixed number of decoding requests.
 
@@ -92,6 +104,24 @@ class FingerprintLatency:
             )
         if decode_seqs:
             seconds += terms.decode.at(decode_seqs / terms.stages, decode_context / terms.stages)
+        return seconds
+
+    def beside(self, decode_seqs: int, decode_context: int) -> Prompts:
+        """As ``seconds``, in the same order of sums; what depends on the decodes alone is worked out once."""
+        terms = self.fingerprint.terms
+        spread: float = decode_seqs if terms.stages == 1 else decode_seqs / terms.stages
+        overhead, tokens_at, sampled_at = terms.overhead, terms.tokens.at, terms.sampled.at
+        per_chunk, per_token, per_attention = terms.prefill_chunk, terms.prefill_token, terms.prefill_attention
+        decodes = terms.decode.at(decode_seqs / terms.stages, decode_context / terms.stages) if decode_seqs else 0.0
+        sampled: dict[int, float] = {}
+
+        def seconds(tokens: int, attention: float, seqs: int) -> float:
+            rows = sampled.get(seqs)
+            if rows is None:
+                rows = sampled[seqs] = sampled_at(seqs + spread)
+            prompts = per_chunk * seqs + per_token * tokens + per_attention * attention
+            return overhead + tokens_at(tokens + spread) + rows + prompts + decodes
+
         return seconds
 
     def seconds_many(

@@ -198,6 +198,13 @@ def test_policies_verbs() -> None:
     shown = call("policies", "show", "router", "power-of-two")
     assert "choices" in shown.stdout
     assert call("policies", "show", "router", "power-of-tow").exit_code == 2
+    assert call("policies", "show", "power-of-two").stdout == shown.stdout, "only routers have one of that name"
+    refused = call("policies", "show", "polyserve")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "error: policies show: polyserve is router, scaler, batcher; say which, as in `policies show router polyserve`\n",
+    )
+    assert "there is no policy 'router'" in call("policies", "show", "router").stderr
 
 
 def test_config_verbs(scenario: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from traces.errors import InputError
 from traces.record import Record
+from traces.scenario import Scenario, load_scenario
 from twinserve import main
 
 SCENARIO = """
@@ -39,6 +41,30 @@ def test_without_vllm_a_replay_says_what_to_install(scenario: Path) -> None:
     assert code == 2
     assert output.count("\n") == 1
     assert "needs vLLM, which is not installed" in output
+
+
+@pytest.mark.parametrize("words", [(), ("--set", "replay.engines=in-process"), ("--set", "replay={engines: virtual}", "--seed", 3)])
+def test_managed_starts_servers_whatever_the_scenario_says(
+    scenario: Path, words: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Scenario] = []
+
+    def refused(of: Scenario, _: object) -> Record:
+        asked.append(of)
+        raise InputError("no farther")
+
+    monkeypatch.setattr("replay.run.replay", refused)
+    scenario.write_text(f"{SCENARIO}replay: {{engines: virtual, shape: tiny}}\n")
+    assert run("replay", scenario, *words, "--managed") == (2, "error: no farther\n")
+    assert asked[0].replay is not None
+    assert asked[0].replay.engines == "managed"
+    assert asked[0].seed == (3 if "--seed" in words else load_scenario(scenario).seed)
+
+
+def test_managed_servers_are_not_held_against_the_simulator(scenario: Path) -> None:
+    code, output = run("replay", scenario, "--managed", "--set", "replay.engines=virtual", "--against-sim")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "only virtual engines" in output
 
 
 @pytest.mark.parametrize(

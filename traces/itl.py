@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from traces.bounds import not_negative
 from traces.intervals import BATCHES, QUANTILES, UNKNOWN, Estimate, histogram_quantiles, ratio_of_samples
 from traces.record import Record
 from traces.slices import Floats, Slices
@@ -54,7 +55,7 @@ class GapClock:
             return
         n = int(counts.sum())
         some = gaps > 0
-        yield "itl_s.mean", ratio_of_samples(spent_s[some], gaps[some], n)
+        yield "itl_s.mean", not_negative(ratio_of_samples(spent_s[some], gaps[some], n))
         reached = np.cumsum(counts) / n
         probabilities = list(QUANTILES.values())
         at = values[np.minimum(np.searchsorted(reached, probabilities), len(values) - 1)]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.bounds import none_per_second, not_negative, ratio_above, share_of_one
 from traces.diagnosis import binding, warnings
 from traces.intervals import BATCHES, QUANTILES, UNKNOWN, Estimate, mean, proportion, quantiles, ratio, ratio_of_samples
 from traces.itl import GapClock
@@ -277,13 +278,13 @@ class Run:
         for key, column in self.latency.items():
             values = column[rows]
             values = values[~np.isnan(values)]
-            yield f"{key}.mean", _clipped(mean(values), 0.0)
+            yield f"{key}.mean", not_negative(mean(values))
             yield from zip((f"{key}.{name}" for name in QUANTILES), quantiles(values, list(QUANTILES.values())), strict=True)
 
     def _gaps(self, rows: Mask, class_names: set[str]) -> Iterator[tuple[str, Estimate]]:
         gaps = np.maximum(self.tokens["output_tokens"][rows] - 1, 0)
         spent = np.where(gaps > 0, self.latency["tpot_s"][rows] * gaps, 0.0)
-        yield from ((key, _clipped(e, 0.0)) for key, e in self.gap_clock.estimates(class_names, gaps, spent))
+        yield from self.gap_clock.estimates(class_names, gaps, spent)
 
     def _attainment(self, rows: Mask) -> Iterator[tuple[str, Estimate]]:
         judged = rows & self.verdicts.judged
@@ -301,7 +302,7 @@ class Run:
         yield "throughput_req_s", self._rate(self.last[done])
         begun = rows & ~np.isnan(self.first)
         emitted = self.emitted(begun)
-        yield "throughput_tok_s", UNKNOWN if self.slices is None else ratio(emitted, self.slices.widths_s, int(begun.sum()))
+        yield "throughput_tok_s", UNKNOWN if self.slices is None else ratio_above(emitted, self.slices.widths_s, int(begun.sum()))
         yield "throughput_input_tok_s", self._rate(self.first[begun], self.tokens["prompt_tokens"][begun])
 
     def emitted(self, rows: Mask) -> Floats:
@@ -328,14 +329,16 @@ class Run:
 
     def _share(self, part: str, whole: str, rows: Mask) -> Estimate:
         parts, wholes = self.tokens[part][rows], self.tokens[whole][rows]
-        return _clipped(ratio_of_samples(parts, wholes), 0.0, 1.0)
+        return share_of_one(ratio_of_samples(parts, wholes))
 
     def _rate(self, times: Floats, weight: Floats | None = None) -> Estimate:
         if self.slices is None:
             return Estimate(None, note="the measured window is empty")
         slots = self.slices.positions(times)
         inside = int(((slots > 0) & (slots <= self.slices.count)).sum())
-        return _clipped(ratio(self.slices.happened(slots, weight), self.slices.widths_s, inside), 0.0)
+        if not inside and weight is None:
+            return none_per_second(self.slices.seconds)
+        return ratio_above(self.slices.happened(slots, weight), self.slices.widths_s, inside)
 
     def fleet(self) -> dict[str, Estimate]:
         """Metrics of the fleet as a whole."""
@@ -350,13 +353,13 @@ class Run:
         no_capacity = Estimate(None, note="the manifest does not tell the engines' KV capacity")
         return {
             "accepted_per_verification": self._accepted_per_verification(),
-            "gpu_s": _scaled(ratio(use.gpu_s, widths, engines), seconds),
-            "usd": no_price if use.usd is None else _scaled(ratio(use.usd, widths, engines), seconds),
-            "usd_per_mtok": no_price if use.usd is None else ratio(use.usd, self.emitted(begun) / 1e6, int(begun.sum())),
-            "busy": _clipped(ratio(use.busy_s, use.serving_s, self.record.steps.num_rows), 0.0, 1.0),
+            "gpu_s": _scaled(ratio_above(use.gpu_s, widths, engines), seconds),
+            "usd": no_price if use.usd is None else _scaled(ratio_above(use.usd, widths, engines), seconds),
+            "usd_per_mtok": no_price if use.usd is None else ratio_above(use.usd, self.emitted(begun) / 1e6, int(begun.sum())),
+            "busy": share_of_one(ratio(use.busy_s, use.serving_s, self.record.steps.num_rows)),
             "kv_use.mean": no_capacity
             if use.kv_capacity is None
-            else _clipped(ratio(use.kv_used, use.kv_capacity, self.record.steps.num_rows), 0.0, 1.0),
+            else share_of_one(ratio(use.kv_used, use.kv_capacity, self.record.steps.num_rows)),
             "kv_use.max": no_capacity if use.kv_peak is None else Estimate(use.kv_peak, n=self.record.steps.num_rows),
         }
 
@@ -368,13 +371,6 @@ class Run:
         verified, decodes = (floats(steps, name)[inside].sum() for name in ("spec_tokens", "decode_tokens"))
         share = self._share("accepted_tokens", "drafted_tokens", self.measured)
         return _scaled(share, float(verified / decodes)) if verified and decodes else UNKNOWN
-
-
-def _clipped(estimate: Estimate, least: float, most: float = np.inf) -> Estimate:
-    """With an interval that stays where the quantity can be."""
-    if estimate.lo is None or estimate.hi is None:
-        return estimate
-    return dataclasses.replace(estimate, lo=max(least, estimate.lo), hi=min(most, estimate.hi))
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

@@ -1,5 +1,5 @@
 "use strict";
-// Two helps on top of a page that is complete without them: tables that sort, and values read off the charts.
+// Helps on top of a page that is complete without them: tables that sort, values read off the charts, dots that say what they are.
 
 // --- tables: each head becomes a button; the first press sorts one way, the second the other, the third restores the order --------
 
@@ -73,6 +73,7 @@ for (const table of document.querySelectorAll("table.across")) {
 // --- charts: the values under the pointer, or under a rule that the arrow keys move ------------------------------------------------
 
 const ACROSS = 2000, DOWN = 1000;  // the grid of the drawings, see figures/svg.py
+const told = "circle[aria-label]";  // dots that say what they are
 
 function axis(told) {
   const [lo, hi, scale, kind] = told.split(" ");
@@ -115,6 +116,30 @@ function level(edge, x) {
   return null;
 }
 
+// A small panel beside a place of a chart's box, as far as the window has room for it.
+class Readout {
+  constructor(box, kind) {
+    this.box = box;
+    this.panel = document.createElement(kind);
+    this.panel.className = "readout";
+    this.panel.hidden = true;
+    box.append(this.panel);
+  }
+
+  show(lines, x, y, onTheLeft) {
+    this.panel.replaceChildren(...lines);
+    this.panel.hidden = false;
+    const box = this.box.getBoundingClientRect(), width = this.panel.offsetWidth;
+    const most = document.documentElement.clientWidth - box.left - width - 4;
+    const left = Math.max(4 - box.left, Math.min(onTheLeft ? x - 10 - width : x + 10, most));
+    this.panel.style.cssText = `left:${left}px;top:${y}px`;
+  }
+
+  hide() {
+    this.panel.hidden = true;
+  }
+}
+
 class Reader {
   constructor(box) {
     this.box = box;
@@ -131,14 +156,13 @@ class Reader {
     this.rule = document.createElement("div");
     this.rule.className = "rule";
     this.rule.hidden = true;
-    this.readout = document.createElement("output");
-    this.readout.className = "readout";
-    this.readout.hidden = true;
-    box.append(this.rule, this.readout);
+    box.append(this.rule);
+    this.readout = new Readout(box, "output");
     box.tabIndex = 0;
     box.setAttribute("role", "group");
     box.setAttribute("aria-label", `${this.chart.querySelector("title").textContent}: left and right arrow keys read its values`);
     for (const kind of ["pointermove", "pointerdown"]) box.addEventListener(kind, event => {
+      if (event.target.matches(told)) { this.hide(); return; }  // a dot speaks for itself
       const area = this.chart.getBoundingClientRect();
       this.show((event.clientX - area.left) / area.width);
     });
@@ -173,21 +197,65 @@ class Reader {
       line.textContent = `${label}: ${value}`;
       return line;
     });
-    this.readout.replaceChildren(head, ...lines);
-    this.rule.hidden = this.readout.hidden = false;
-    const area = this.plot.getBoundingClientRect(), box = this.box.getBoundingClientRect(), left = area.left - box.left;
-    this.rule.style.cssText = `left:${left + this.at * area.width}px;top:${area.top - box.top}px;height:${area.height}px`;
-    const beside = this.at < 0.5 ? left + this.at * area.width + 10 : left + this.at * area.width - 10 - this.readout.offsetWidth;
-    const most = document.documentElement.clientWidth - box.left - this.readout.offsetWidth - 4;
-    this.readout.style.cssText = `left:${Math.max(4 - box.left, Math.min(beside, most))}px;top:${area.top - box.top + 6}px`;
+    const area = this.plot.getBoundingClientRect(), box = this.box.getBoundingClientRect(), top = area.top - box.top;
+    const place = area.left - box.left + this.at * area.width;
+    this.rule.hidden = false;
+    this.rule.style.cssText = `left:${place}px;top:${top}px;height:${area.height}px`;
+    this.readout.show([head, ...lines], place, top + 6, this.at >= 0.5);
   }
 
   hide() {
     this.at = null;
-    this.rule.hidden = this.readout.hidden = true;
+    this.rule.hidden = true;
+    this.readout.hide();
   }
 }
 
-const readers = [...document.querySelectorAll(".plotbox")].filter(box => box.querySelector("svg.chart path[data-label]")).map(box => new Reader(box));
-addEventListener("keydown", event => { if (event.key === "Escape") readers.forEach(reader => reader.hide()); });
+// --- dots: one stop of the Tab key for all of a chart, arrow keys from one to the next, from left to right -----------------------
+
+class Dots {
+  constructor(box) {
+    this.dots = [...box.querySelectorAll(told)].sort((a, b) => parseFloat(a.getAttribute("cx")) - parseFloat(b.getAttribute("cx")));
+    this.box = box;
+    this.readout = new Readout(box, "div");
+    this.readout.panel.setAttribute("aria-hidden", "true");  // a dot's own name says it
+    this.dots.forEach((dot, place) => {
+      dot.querySelector("title").remove();  // the readout takes its place
+      dot.tabIndex = place ? -1 : 0;
+      dot.addEventListener("focus", () => this.show(dot));
+      dot.addEventListener("blur", () => this.hide());
+      dot.addEventListener("pointerenter", () => this.show(dot));
+      dot.addEventListener("pointerleave", () => document.activeElement === dot || this.hide());
+      dot.addEventListener("keydown", event => this.press(event, place));
+    });
+  }
+
+  press(event, place) {
+    const last = this.dots.length - 1;
+    const to = { ArrowLeft: place - 1, ArrowUp: place - 1, ArrowRight: place + 1, ArrowDown: place + 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();  // the chart's rule stays where it is
+    const next = this.dots[Math.min(last, Math.max(0, to))];
+    this.dots.forEach(dot => { dot.tabIndex = dot === next ? 0 : -1; });
+    next.focus();
+  }
+
+  show(dot) {
+    const line = document.createElement("span");
+    line.className = `key ${[...dot.classList].slice(1).join(" ")}`;
+    line.textContent = dot.getAttribute("aria-label");
+    const at = dot.getBoundingClientRect(), box = this.box.getBoundingClientRect(), middle = at.left + at.width / 2 - box.left;
+    this.readout.show([line], middle, at.bottom - box.top + 6, middle >= box.width / 2);
+  }
+
+  hide() {
+    this.readout.hide();
+  }
+}
+
+const boxes = [...document.querySelectorAll(".plotbox")];
+const readers = boxes.filter(box => box.querySelector("svg.chart path[data-label]")).map(box => new Reader(box));
+const dotted = boxes.filter(box => box.querySelector(told)).map(box => new Dots(box));
+addEventListener("keydown", event => { if (event.key === "Escape") [...readers, ...dotted].forEach(help => help.hide()); });
 for (const help of document.querySelectorAll(".scripted[hidden]")) help.hidden = false;

@@ -180,14 +180,17 @@ def _panel(points: Sequence[_Point], axes: Sequence[str], along: int, metric: st
     if not lines:
         return None
     drawn = dict(list(lines.items())[:MOST_LINES])
+    scale = scale_of(metric, [e for found in drawn.values() for _, e in found])
+    heading, unit = _named(metric, scale.unit)
     marks = []
     for i, (rest, found) in enumerate(drawn.items()):
         found.sort(key=lambda pair: pair[0])
         columns = np.array([[x, *(math.nan if v is None else v for v in (e.value, e.lo, e.hi))] for x, e in found], float).T
-        marks.append(Points(*columns, series_tone(i), ", ".join(map(_written, rest)) or _named(metric, "")[0]))
+        name = ", ".join(map(_written, rest)) or heading
+        told = [f"{name}, {headings(axes)[along]} {x:g}: {_told(cell_of(e, scale, Footnotes()), unit)}" for x, e in found]
+        marks.append(Points(*columns, series_tone(i), name, told))
     values = np.concatenate([end[np.isfinite(end)] for m in marks for end in (m.y, m.lo, m.hi)])
     xs = sorted({x for found in drawn.values() for x, _ in found})
-    heading, unit = _named(metric, scale_of(metric, [e for found in drawn.values() for _, e in found]).unit)
     span = f"{len(xs)} values of {axes[along]} from {xs[0]:g} to {xs[-1]:g}"
     told = f"{heading} at {span}; between {values.min():.4g} and {values.max():.4g}."
     chart = Chart(
@@ -196,6 +199,11 @@ def _panel(points: Sequence[_Point], axes: Sequence[str], along: int, metric: st
     left_out = len(lines) - len(drawn)
     note = f"The first {MOST_LINES} of {len(lines)} lines; the table has all." if left_out else ""
     return Panel(heading[:1].upper() + heading[1:], "" if chart.y.kind in ("seconds", "share") else unit, chart, note)
+
+
+def _told(cell: Cell, unit: str) -> str:
+    """A figure in a sentence."""
+    return f"{cell.text} {unit}".rstrip() + (f" ({cell.interval})" if cell.interval else "")
 
 
 def _named(metric: str, unit: str) -> tuple[str, str]:

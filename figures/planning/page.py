@@ -100,7 +100,7 @@ def _pareto(plan: Plan) -> Panel | None:
 
 
 def _dot(a: Alternative) -> str:
-    told = f"{number(a.tokens_s_per_gpu)} a GPU, {number(a.tokens_s_per_user)} a user"
+    told = f"{number(a.tokens_s_per_gpu)} tok/s a GPU, {number(a.tokens_s_per_user)} tok/s a user"
     return f"{words.engine(a.arm)}, {words.policy(a.arm)}: {told}"
 
 

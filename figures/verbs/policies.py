@@ -15,7 +15,7 @@ from traces.errors import InputError
 
 @click.group()
 def policies() -> None:
-    """What decides: routers, batchers."""
+    """What decides: routers, scalers, batchers, speculators."""
 
 
 @policies.command("list")
@@ -30,20 +30,33 @@ def list_policies(as_json: bool) -> None:
 
 
 @policies.command("show")
-@click.argument("point", shell_complete=completion.points)
-@click.argument("name", shell_complete=completion.policies)
+@click.argument("point", metavar="[POINT]", shell_complete=completion.points_and_policies)
+@click.argument("name", required=False, metavar="NAME", shell_complete=completion.policies)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded
-def show_policy(point: str, name: str, as_json: bool) -> None:
-    """One policy: what it does, its parameters, its source. POINT is router, scaler or batcher."""
+def show_policy(point: str, name: str | None, as_json: bool) -> None:
+    """One policy: what it does, its parameters, its source. POINT (router, batcher …) where several have one of that name."""
     from figures.catalogue import print_policy
     from policies.registry import PolicyError, describe
 
+    if name is None:
+        point, name = _only_point(point), point
     try:
         card = describe(point, name)
     except PolicyError as error:
         raise InputError(str(error)) from None
     print_policy(card, as_json)
+
+
+def _only_point(name: str) -> str:
+    from policies.registry import POINTS, names
+
+    found = [point for point in POINTS if name in names(point)]
+    if not found:
+        raise InputError(f"policies show: there is no policy {name!r}; `twinserve policies list` has all of them")
+    if len(found) > 1:
+        raise InputError(f"policies show: {name} is {', '.join(found)}; say which, as in `policies show {found[0]} {name}`")
+    return found[0]
 
 
 @policies.command("check")

@@ -17,12 +17,20 @@ from traces.errors import InputError
 @click.option("--out", type=FILE, help="Write the run record into this folder.")
 @click.option("--seed", type=int, help="Override the scenario's seed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field, such as replay.engines=virtual.")
+@click.option("--managed", is_flag=True, help="Start the scenario's own servers, and stop them: replay.engines=managed.")
 @click.option("--against-sim", is_flag=True, help="Virtual engines only: simulate too, and compare request by request.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of the table.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @guarded
 def replay(
-    scenario: Path, out: Path | None, seed: int | None, sets: tuple[str, ...], against_sim: bool, as_json: bool, quiet: bool
+    scenario: Path,
+    out: Path | None,
+    seed: int | None,
+    sets: tuple[str, ...],
+    managed: bool,
+    against_sim: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Run SCENARIO on vLLM's engines and print what happened; exit code 1 if the run ended early or must not be believed.
 
@@ -39,7 +47,8 @@ def replay(
 
     if out is not None:
         check_target(out)
-    loaded = load_scenario(scenario, (*sets, f"seed={seed}") if seed is not None else sets)
+    own = (*(("replay.engines=managed",) if managed else ()), *((f"seed={seed}",) if seed is not None else ()))
+    loaded = load_scenario(scenario, (*sets, *own))
     if against_sim:
         _held_against_sim(loaded, out, as_json)
         return

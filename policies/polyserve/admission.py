@@ -32,15 +32,20 @@ class Verdict(NamedTuple):
     full: bool = False
 
 
+_Chunks = dict[int, tuple[int, float]]
+"""Tokens that each token of a chunk attends to → the largest chunk, and by how much it shrinks with every token of context."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Backlog:
     """What is left to prefill on an engine once the step in progress has ended: ``tokens``, and the ``attention`` that they take,
-    in token². ``at``: tells states apart.
+    in token²; and the ``chunks`` of the next step. ``at``: tells states apart.
     """
 
-    at: tuple[int, int, int, bool, float]
+    at: tuple[int, bool, float, int, int, int, int]
     tokens: int
     attention: float
+    chunks: _Chunks
 
 
 _ATTENDED = 512
@@ -78,7 +83,7 @@ class Admission:
         self.reserve = reserve
         self._expected = expected
         self._outlooks: dict[str, Outlook] = {}
-        self._steps: dict[str, tuple[tuple[float, ...], dict[int, tuple[int, float]]]] = {}
+        self._steps: dict[str, tuple[tuple[float, ...], _Chunks]] = {}
         self._backlogs: dict[str, _Backlog] = {}
         self._runs: dict[str, tuple[tuple[int, bool, float, int], Sequence[Prompt]]] = {}
 
@@ -140,12 +145,19 @@ class Admission:
         """Seconds from the end of the step in progress until the prompt is computed behind what is pending, and of the step after;
         ``inf`` if chunks run dry or late.
         """
-        latency, step, decodes = engine.latency, engine.step, engine.running_count
-        backlog = self._backlog(engine, step, busy, budget_s)
+        decodes = engine.running_count
+        at = (engine.step, busy, budget_s, decodes, context, engine.pending_prefill_tokens, engine.waiting_count)
+        backlog = self._backlogs.get(engine.id)
+        if backlog is None or backlog.at != at:
+            backlog = self._backlogs[engine.id] = self._looked_at(engine, at)
         left, attention, seconds = backlog.tokens + prompt, backlog.attention + prompt * prompt / 2, 0.0
         chunk = engine.max_batched_tokens
         if decodes:
-            chunk, shrinking = self._chunks(engine, step, decodes, context, budget_s, attention / left)
+            attended = ceil(attention / left / _ATTENDED) * _ATTENDED
+            found = backlog.chunks.get(attended)
+            if found is None:
+                found = backlog.chunks[attended] = _chunk(engine, decodes, context, budget_s, attended)
+            chunk, shrinking = found
             if chunk <= 0:
                 return inf, inf
             if chunk < left:
@@ -157,7 +169,7 @@ class Admission:
                 if seconds > left_s:
                     return inf, inf
                 left, context = 0, int(context + grown)
-        per_token = attention / left if left else 0.0
+        latency, per_token = engine.latency, attention / left if left else 0.0
         while left > 0:
             size = min(chunk, left)
             seconds += latency.seconds(StepShape(size, size * per_token, 1, decodes, context))
@@ -167,13 +179,9 @@ class Admission:
             return inf, inf
         return seconds, latency.seconds(StepShape(0, 0, 0, decodes + 1, context + decodes))
 
-    def _backlog(self, engine: EngineView, step: int, busy: bool, budget_s: float) -> _Backlog:
-        """What will be pending on an engine; looked at again when that has changed."""
-        pending = engine.pending_prefill_tokens
-        at = (step, pending, engine.waiting_count, busy, budget_s)
-        known = self._backlogs.get(engine.id)
-        if known is not None and known.at == at:
-            return known
+    def _looked_at(self, engine: EngineView, at: tuple[int, bool, float, int, int, int, int]) -> _Backlog:
+        """What will be pending on an engine in that state."""
+        step, busy, budget_s, decodes, context, pending, _ = at
         tokens, attention = 0, 0.0
         for request in engine.waiting if pending else ():
             left = request.prompt_tokens + request.generated_tokens
@@ -183,8 +191,11 @@ class Admission:
             runs = self._under_way(engine, step, busy, budget_s)
             tokens += sum(prompt.left for prompt in runs)
             attention += sum(prompt.attention(prompt.left) for prompt in runs)
-        found = self._backlogs[engine.id] = _Backlog(at, tokens, attention)
-        return found
+        then, chunks = self._steps.get(engine.id, (None, {}))
+        if then != (step, decodes, context, budget_s):
+            chunks = {}
+            self._steps[engine.id] = (step, decodes, context, budget_s), chunks
+        return _Backlog(at, tokens, attention, chunks)
 
     def _under_way(self, engine: EngineView, step: int, busy: bool, budget_s: float) -> Sequence[Prompt]:
         """What is left of the prompts that run once the step in progress, where there is one, has computed its chunk."""
@@ -200,25 +211,6 @@ class Admission:
             prompts = after(prompts, chunk)
         self._runs[engine.id] = at, prompts
         return prompts
-
-    def _chunks(
-        self, engine: EngineView, step: int, decodes: int, context: int, budget_s: float, per_token: float
-    ) -> tuple[int, float]:
-        """The largest chunk of the next step, where each of its tokens attends to ``per_token`` tokens, and by how much it shrinks
-        with every token of context; once for each step.
-        """
-        attended = ceil(per_token / _ATTENDED) * _ATTENDED
-        at = (step, decodes, context, budget_s)
-        then, known = self._steps.get(engine.id, (None, {}))
-        if then != at:
-            known = {}
-            self._steps[engine.id] = at, known
-        if attended in known:
-            return known[attended]
-        limit = engine.max_batched_tokens - decodes
-        chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, evenly(attended))
-        found = known[attended] = chunk, shrinks(engine.latency, decodes, context, budget_s, chunk, attended)
-        return found
 
     def prefill(self, request: RequestView, engine: EngineView) -> Verdict:
         """Judge an engine that computes prompts and decodes nothing; the more is pending on it, the later the first token.
@@ -240,3 +232,12 @@ class Admission:
         first = engine.now_s - request.arrival_s + busy + ceil((left - min(size, under_way)) / size) * step
         refused = "ttft" if first > ttft else "second token" if first + HAND_OVER_STEPS * own > ttft else ""
         return Verdict(first, own, step, refused)
+
+
+def _chunk(engine: EngineView, decodes: int, context: int, budget_s: float, attended: int) -> tuple[int, float]:
+    """The largest chunk of the next step, where each of its tokens attends to ``attended`` tokens, and by how much it shrinks with
+    every token of context.
+    """
+    limit = engine.max_batched_tokens - decodes
+    chunk = largest_chunk(engine.latency, decodes, context, budget_s, limit, evenly(attended))
+    return chunk, shrinks(engine.latency, decodes, context, budget_s, chunk, attended)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from math import inf
+from operator import attrgetter
 
 from policies.decisions import StepPlan
 from policies.polyserve.chunks import PREFILL_TOKENS, Prompt, in_order, largest_chunk, prefilling
 from policies.polyserve.tiers import tier_budget_s
 from policies.types import RequestView, Role, StepView
+
+_TPOT: Callable[[RequestView], float | None] = attrgetter("slo.tpot_s")
 
 
 class PolyServe:
@@ -79,7 +82,7 @@ class PolyServe:
 
 
 def _least(requests: Iterable[RequestView]) -> float:
-    return min((r.slo.tpot_s for r in requests if r.slo.tpot_s is not None), default=inf)
+    return min((tpot for tpot in set(map(_TPOT, requests)) if tpot is not None), default=inf)
 
 
 def _next_prompts(running: Sequence[RequestView], waiting: Sequence[RequestView], tokens: int) -> list[Prompt]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from policies.latency import LatencyModel, StepShape
+from policies.latency import LatencyModel, StepShape, beside
 from policies.types import RequestView
 
 _CLOSE_ENOUGH = 16
@@ -48,17 +49,16 @@ def prefilling(running: Sequence[RequestView]) -> list[RequestView]:
 
 def in_order(prompts: Sequence[Prompt]) -> Attended:
     """Each prompt is computed to its end before the next one begins."""
+    ends, attentions = [0], [0.0]  # once the first, the first two … are computed
+    for prompt in prompts:
+        ends.append(ends[-1] + prompt.left)
+        attentions.append(attentions[-1] + prompt.attention(prompt.left))
 
     def attended(tokens: int) -> tuple[float, int]:
-        attention, count = 0.0, 0
-        for prompt in prompts:
-            if tokens <= 0:
-                break
-            taken = min(tokens, prompt.left)
-            attention += prompt.attention(taken)
-            tokens -= taken
-            count += 1
-        return attention, max(1, count)
+        if tokens >= ends[-1]:
+            return attentions[-1], max(1, len(prompts))
+        whole = bisect_left(ends, tokens, 1) - 1
+        return attentions[whole] + prompts[whole].attention(tokens - ends[whole]), whole + 1
 
     return attended
 
@@ -90,11 +90,10 @@ def largest_chunk(
     """
     if limit <= 0:
         return 0
-    seconds, context = latency.seconds, int(decode_context)
+    seconds = beside(latency, decode_seqs, int(decode_context))
 
     def spare(chunk: int) -> float:
-        attention, prompts = attended(chunk)
-        return budget_s - seconds(StepShape(chunk, attention, prompts, decode_seqs, context))
+        return budget_s - seconds(chunk, *attended(chunk))
 
     over = spare(limit)
     if over >= 0:

@@ -210,7 +210,10 @@ def test_the_page_tells_the_same_and_escapes_every_name(found):
 
 
 def test_a_pointer_over_a_dot_is_told_which_alternative_it_is(found):
-    told = [unescape(text) for text in re.findall(r"<circle[^>]*><title>(.*?)</title>", plan_page(found, "chat", Prices()))]
+    page = plan_page(found, "chat", Prices())
+    told = [unescape(text) for text in re.findall(r"<circle[^>]*><title>(.*?)</title>", page)]
+    assert told == [unescape(text) for text in re.findall(r'<circle[^>]* aria-label="(.*?)"', page)], "by the keyboard the same"
+    assert '<svg class="chart" role="group"' in page, "dots within an image have no names"
     shown = [a for a in found.alternatives if a.tokens_s_per_gpu]
     assert len(told) == len(shown)
     assert {text.partition(",")[0] for text in told} == {words.engine(a.arm) for a in shown}

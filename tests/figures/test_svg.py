@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 
 from figures.cells import axis_ticks, interval_dot, sparkline
-from figures.svg import Axis, Band, Chart, Limit, Line, Shade, linear_axis, log_axis, nice_step, share_axis, shortened, spread
+from figures.svg import (
+    Axis,
+    Band,
+    Chart,
+    Limit,
+    Line,
+    Points,
+    Shade,
+    linear_axis,
+    log_axis,
+    nice_step,
+    share_axis,
+    shortened,
+    spread,
+)
 from figures.units import limit
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -19,7 +33,7 @@ def parsed(markup: str) -> ElementTree.Element:
     return ElementTree.fromstring(str(markup).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
 
 
-def chart(*marks: Line | Band | Limit | Shade, **more: int) -> Chart:
+def chart(*marks: Line | Band | Points | Limit | Shade, **more: int) -> Chart:
     return Chart(
         "c", "Title", "Description", Axis(0, 10, ((0, "0"), (10, "10 s"))), Axis(0, 1, ((0, "0"), (1, "1"))), marks, **more
     )
@@ -68,6 +82,15 @@ def test_a_step_line_holds_each_level_until_the_next_edge_and_breaks_where_nothi
 def test_a_band_closes_around_its_area() -> None:
     drawing = parsed(chart(Band([0, 5, 10], [0, 0], [0.5, 1], "s1", solid=True)).svg())
     assert path_of(drawing, "layer") == "M0 500H1000V0H2000L2000 1000H0Z"
+
+
+def test_a_chart_is_one_image_unless_its_dots_have_names() -> None:
+    plain, named = (
+        parsed(chart(Points([1, 2], [0.5, 1], [0.4, 0.9], [0.6, 1], "s0", "a", told)).svg()) for told in ((), ("x", "<y>"))
+    )
+    assert (plain.get("role"), named.get("role")) == ("img", "group")
+    assert [c.get("aria-label") for c in plain.iter(f"{SVG}circle")] == [None, None]
+    assert [(c.get("role"), c.get("aria-label")) for c in named.iter(f"{SVG}circle")] == [("img", "x"), ("img", "<y>")]
 
 
 def test_a_limit_is_told_in_words_on_the_side_that_has_room() -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.adaserve.artifact import TokenLatency
 from policies.curve import Curve, Lines
 from policies.fingerprint import Fingerprint, Terms
-from policies.latency import FingerprintLatency, StepShape, outside_calibration
+from policies.latency import FingerprintLatency, StepShape, beside, outside_calibration
 
 TERMS = Terms(
     overhead=1.0,
@@ -75,6 +76,17 @@ def test_with_two_stages_decodes_are_spread_and_a_chunk_is_not() -> None:
         StepShape(decode_seqs=4, decode_context=200)
     )
     assert staged.seconds(StepShape(51, 100.0, 1)) == LATENCY.seconds(StepShape(51, 100.0, 1))
+
+
+@given(shapes, st.integers(1, 300), st.sampled_from([1, 2, 3]))
+def test_prompts_beside_the_same_decodes_take_the_same_time_to_the_last_digit(step: StepShape, tokens: int, stages: int) -> None:
+    terms = dataclasses.replace(TERMS, stages=stages)
+    staged = FingerprintLatency(Fingerprint("m", "g", 1, "bf16", "none", "analytic", "by hand", terms, {}, 0.0))
+    for latency in (staged, TokenLatency(TERMS.gemm)):
+        prompts = beside(latency, step.decode_seqs, step.decode_context)
+        for seqs in (1, 3, 1):
+            whole = StepShape(tokens, step.prefill_attention, seqs, step.decode_seqs, step.decode_context)
+            assert prompts(tokens, step.prefill_attention, seqs) == latency.seconds(whole)
 
 
 def test_a_step_beyond_the_calibrated_range_names_feature_value_and_bound() -> None:

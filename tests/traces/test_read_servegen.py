@@ -135,6 +135,14 @@ def test_malformed_client_files_are_refused(tmp_path: Path, file: str, content: 
         read(folder)
 
 
+def test_lengths_without_a_trace_are_no_workload(tmp_path: Path) -> None:
+    folder = clients(tmp_path / "model")
+    for trace in folder.glob("*-trace.csv"):
+        trace.unlink()
+    with pytest.raises(InputError, match=r"no chunk-N-trace\.csv; a ServeGen workload has one trace"):
+        read(folder, "servegen")
+
+
 def test_a_span_without_traffic_is_refused_with_the_span_there_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 requests between 1800 and 2400 s; the clients' windows span 0 to 1800 s"):
         read(clients(tmp_path / "m"), start_s=1800, duration_s=600)

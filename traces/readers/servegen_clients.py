@@ -83,7 +83,7 @@ def load(file: TraceFile, folder: str | None) -> list[Client]:
                 parents.append(parent)
             if parent == parents[0]:  # the whole of ServeGen would not fit into memory
                 members[int(match[2]), match[3]] = data
-    if not members:
+    if not any(kind == "trace.csv" for _, kind in members):
         inside = f"no chunk-N-trace.csv in a folder {folder!r}" if folder else "no chunk-N-trace.csv"
         raise InputError(f"{file.where}: {inside}; a ServeGen workload has one trace and one dataset file per client")
     if len(parents) > 1:

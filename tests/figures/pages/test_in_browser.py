@@ -58,8 +58,27 @@ addEventListener("load", () => {
     box.dispatchEvent(new Pointer("pointerleave"));
     read.push(shown());
   }
+  const dots = [], circle = page.querySelector("circle[aria-label]");
+  if (circle) {
+    const own = circle.closest(".plotbox"), all = [...own.querySelectorAll("circle[aria-label]")];
+    const panel = [...own.querySelectorAll("div.readout")].pop(), shown = () => panel.hidden ? "" : panel.textContent;
+    const stops = () => all.filter(dot => dot.tabIndex === 0).length, Pointer = page.defaultView.PointerEvent;
+    const tell = () => dots.push([page.activeElement.getAttribute("aria-label"), shown(), stops(),
+      getComputedStyle(page.activeElement).r, own.querySelector(".rule")?.hidden ?? true]);
+    const order = all.sort((a, b) => parseFloat(a.getAttribute("cx")) - parseFloat(b.getAttribute("cx")));
+    order.find(dot => dot.tabIndex === 0).focus();
+    tell();
+    for (const key of ["ArrowRight", "End", "ArrowRight", "ArrowLeft", "Home"]) { press(page.activeElement, key); tell(); }
+    page.activeElement.blur();
+    dots.push(["left", shown(), order.map(dot => dot.getAttribute("aria-label"))]);
+    order[1].dispatchEvent(new Pointer("pointerenter"));
+    dots.push(["over", shown()]);
+    order[1].dispatchEvent(new Pointer("pointerleave"));
+    const role = own.querySelector("svg.chart").getAttribute("role");
+    dots.push(["gone", shown(), role, own.querySelectorAll("circle > title").length]);
+  }
   const seen = what => [...page.querySelectorAll(what)].filter(e => e.getClientRects().length);
-  const focusable = seen("a[href], button, [tabindex='0'], summary");
+  const focusable = seen("a[href], button, [tabindex='0'], circle[aria-label], summary");
   const named = e => e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim();
   const unnamed = focusable.filter(e => !named(e));
   const wide = [...page.querySelectorAll("main *")].filter(e => !e.closest(".scroll, pre, .hidden") && e.getClientRects().length
@@ -67,8 +86,9 @@ addEventListener("load", () => {
   const skip = page.querySelector(".skip");
   skip.focus();
   document.body.dataset.found = JSON.stringify({
-    orders, across, read, unnamed: unnamed.length, focusable: focusable.length, title: page.title, first: focusable[0].className,
-    wide: wide.map(e => e.tagName + e.className), skip: skip.getBoundingClientRect().top, lang: root.lang,
+    orders, across, read, dots, unnamed: unnamed.length, focusable: focusable.length, title: page.title,
+    first: focusable[0].className, wide: wide.map(e => e.tagName + e.className), skip: skip.getBoundingClientRect().top,
+    lang: root.lang,
     landmarks: ["main", "nav", "header"].map(name => page.querySelectorAll(`body > ${name}, body > header > ${name}`).length),
     tones: seen("p, td, th, a:not(.skip), button, summary, dt, dd, figcaption, li")
       .map(e => getComputedStyle(e).color).filter((c, i, all) => all.indexOf(c) === i),
@@ -148,6 +168,22 @@ def test_a_chart_tells_its_values_under_the_pointer_and_the_arrow_keys(folder: P
     assert before.startswith("15.9; vllm: 54.")
     assert pointed.startswith("10; vllm: 67.")
     assert escaped == left == ""
+
+
+def test_the_dots_of_a_chart_are_one_stop_of_the_tab_key_and_say_what_they_are_like_under_the_pointer(folder: Path) -> None:
+    *pressed, (_, left, order), (_, over), (_, gone, role, titles) = used(folder, "sweep")["dots"]
+    places = [0, 1, len(order) - 1, len(order) - 1, len(order) - 2, 0]
+    assert [name for name, *_ in pressed] == [order[place] for place in places]
+    assert [said for _, said, *_ in pressed] == [order[place] for place in places]
+    assert {stops for _, _, stops, *_ in pressed} == {1}
+    assert {radius for *_, radius, _ in pressed} == {"6px"}, "the one with the focus is seen"
+    assert all(hidden for *_, hidden in pressed), "the arrow keys move either the rule or the dots"
+    assert (left, over, gone) == ("", order[1], "")
+    assert (role, titles) == ("group", 0)
+
+
+def test_a_dot_of_a_sweep_tells_its_interval(folder: Path) -> None:
+    assert used(folder, "sweep")["dots"][0][0].startswith("vllm, rate 4: 90.0 % (")
 
 
 def test_a_runs_latency_curves_are_read_in_seconds_and_shares(folder: Path) -> None:

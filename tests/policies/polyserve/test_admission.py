@@ -156,6 +156,18 @@ def test_what_is_left_of_a_long_prompt_under_way_attends_to_all_that_is_computed
     assert 24 * 0.03 <= second <= 27 * 0.03
 
 
+@given(st.lists(st.builds(Prompt, st.integers(1, 900), st.integers(0, 5000)), max_size=6), st.integers(0, 6000))
+def test_what_prompts_in_order_attend_to_is_the_plain_sum_to_the_last_digit(prompts: list[Prompt], tokens: int) -> None:
+    left, attention, count = tokens, 0.0, 0
+    for prompt in prompts:
+        if left <= 0:
+            break
+        taken = min(left, prompt.left)
+        attention += prompt.attention(taken)
+        left, count = left - taken, count + 1
+    assert in_order(prompts)(tokens) == (attention, max(1, count))
+
+
 def test_prompts_are_computed_in_order_and_each_attends_to_its_own_tokens() -> None:
     prompts = [Prompt(100, 900), Prompt(300), Prompt(500)]
     assert in_order(prompts)(100) == (100 * 950, 1)
