@@ -13,6 +13,8 @@ import errno
 import json
 import os
 import shutil
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ from traces.tables import STEPS as STEPS
 from traces.tables import TABLES, canonical
 from traces.tables import make_table as make_table
 
+_LOOKS, _LOOK_S = 4, 0.01
+"""How often a folder is looked at before it is taken for somebody's, and how much longer each time."""
 _SWAPS = 20
 """How often a writer tries to take a place that others take at the same time."""
 
@@ -161,12 +165,24 @@ def check_target(path: str | Path) -> None:
     """
     target = Path(path)
     check_place(target)
-    if not target.exists() and not target.is_symlink():
-        return
-    if not target.is_dir():
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        if not target.is_symlink():
+            return
+        mode = 0
+    if not stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a file, not a run record; choose another folder with --out")
-    if any(target.iterdir()) and not is_record(target):
+    if all(_is_foreign(target, look) for look in range(_LOOKS)):
         raise InputError(f"{path}: holds files but no run record, and will not be overwritten; choose another folder with --out")
+
+
+def _is_foreign(folder: Path, look: int) -> bool:
+    """Whether a folder holds something else than a record. One that another run replaces right now may look so, but not twice."""
+    time.sleep(look * _LOOK_S)
+    with contextlib.suppress(FileNotFoundError):
+        return any(folder.iterdir()) and not is_record(folder)
+    return False
 
 
 def check_place(path: Path) -> None:
