@@ -14,5 +14,5 @@ class Policy:
         if not engines:
             return Hold("no engine")
         loads = [engine.running_count for engine in engines]
-        wins = [sum(mine * 2 <= a + b for a in loads for b in loads) for mine in loads]
+        wins = [sum(2 * mine <= max(a, b) + min(a, b) for a in loads for b in loads) for mine in loads]
         return Assign(engines[wins.index(max(wins))].id, "below most pairs")
