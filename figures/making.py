@@ -35,7 +35,7 @@ class How:
 
 
 class Made(NamedTuple):
-    """A figure, or what was wrong, one line each. ``seconds``: how long it took."""
+    """A figure, or what was wrong, one line each. ``seconds``: how long all cores took for it; beside others, its part of that."""
 
     name: str
     produced: Produced | None
@@ -59,7 +59,7 @@ def make(figures: Sequence[Figure], how: How, jobs: int | None = None, *, progre
     told = 0
     with FigureProgress(enabled=progress) as line:
         for index, made in run_all(_alone, [(figure.name, how) for figure in figures], jobs=cores):
-            done[index] = made
+            done[index] = made._replace(seconds=made.seconds / cores)
             while told in done:
                 line.clear()
                 yield done[told]
