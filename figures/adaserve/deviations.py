@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from figures.adaserve import digitised
+from figures.adaserve import curves, digitised
 from figures.adaserve.load import Objectives, OverX, Rates, Urgency
 from figures.adaserve.settings import DEPLOYMENTS, PAPERS, Deployment
 from figures.adaserve.sourced import Sourced
@@ -46,6 +46,14 @@ def off(frame: DataFrame, figure: str, deployment: Deployment, system: str) -> O
     return Off(sum(gaps.values()) / count, sum(map(abs, gaps.values())) / count, gaps[x], x)
 
 
+def cells(frame: DataFrame, figure: str, deployment: Deployment) -> tuple[str, str]:
+    """For a table: the share of pairs in the paper's order; and each system's mean gap, in brackets that of its absolute value."""
+    order = curves.order_kept(frame, figure, deployment, "attainment", PAPERS).value
+    gaps = [off(frame, figure, deployment, system) for system in PAPERS]
+    told = ["–" if gap is None else f"{gap.mean:+.0f} ({gap.mean_abs:.0f})" for gap in gaps]
+    return "–" if order is None else f"{order:.2f}", " | ".join(told)
+
+
 def table(folder: Path) -> Iterator[str]:
     """Markdown, a row per deployment and system, from the figures' CSV files anywhere under ``folder``.
 
@@ -68,8 +76,8 @@ def table(folder: Path) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(names)
     for deployment in DEPLOYMENTS:
         for system in PAPERS:
-            cells = [_cell(off(frame, f"fig{name}", deployment, system)) for frame, name in zip(frames, names, strict=True)]
-            yield f"| {deployment.name} | {system} | " + " | ".join(cells) + " |"
+            row = [_cell(off(frame, f"fig{name}", deployment, system)) for frame, name in zip(frames, names, strict=True)]
+            yield f"| {deployment.name} | {system} | " + " | ".join(row) + " |"
 
 
 def _cell(found: Off | None) -> str:

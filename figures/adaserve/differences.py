@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures.adaserve import curves, digitised, sourced
-from figures.adaserve.deviations import off
+from figures.adaserve.deviations import cells
 from figures.adaserve.settings import (
     ADASERVE,
     LLAMA,
@@ -203,13 +203,10 @@ def _own(rate: float, pass_s: float) -> tuple[str, ...]:
 
 
 def _row(name: str, source: str, frame: DataFrame) -> str:
-    order = curves.order_kept(frame, "fig8", LLAMA, "attainment", PAPERS).value
     ends = (LLAMA.rates[0], LLAMA.rates[-1])
     first, last = (curves.value_at(frame, LLAMA.key, ADASERVE, "attainment", rate, 100.0).value for rate in ends)
-    gaps = [off(frame, "fig8", LLAMA, system) for system in PAPERS]
-    cells = ["–" if gap is None else f"{gap.mean:+.0f} ({gap.mean_abs:.0f})" for gap in gaps]
-    kept = "–" if order is None else f"{order:.2f}"
-    return f"| {name} | {source} | {kept} | {first:.0f} → {last:.0f} | " + " | ".join(cells) + " |"
+    kept, gaps = cells(frame, "fig8", LLAMA)
+    return f"| {name} | {source} | {kept} | {first:.0f} → {last:.0f} | {gaps} |"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from figures.adaserve import curves, digitised, sourced
-from figures.adaserve.deviations import off
+from figures.adaserve.deviations import cells
 from figures.adaserve.settings import ADASERVE, DEPLOYMENTS, PAPERS, TRACE_SETS, Deployment, adaserve, rivals, traced
 from figures.runner import SweepRunner
 
@@ -41,11 +41,8 @@ def rows(runner: SweepRunner) -> Iterator[str]:
             systems = {name: policies[name] for name in PAPERS}
             sets = (*TRACE_SETS, sourced.drafter(deployment))
             frame = curves.swept(runner, deployment, workloads(figure, deployment), systems, SEEDS, ["attainment"], sets)
-            order = curves.order_kept(frame, figure, deployment, "attainment", PAPERS).value
-            gaps = [off(frame, figure, deployment, system) for system in PAPERS]
-            cells = ["–" if gap is None else f"{gap.mean:+.0f} ({gap.mean_abs:.0f})" for gap in gaps]
-            kept = "–" if order is None else f"{order:.2f}"
-            yield f"| {figure.removeprefix('fig')}, {deployment.name} | {kept} | " + " | ".join(cells) + " |"
+            kept, gaps = cells(frame, figure, deployment)
+            yield f"| {figure.removeprefix('fig')}, {deployment.name} | {kept} | {gaps} |"
 
 
 if __name__ == "__main__":

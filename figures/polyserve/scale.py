@@ -54,7 +54,7 @@ class Scale:
 
         systems = {name: SYSTEMS[CO][name] for name in _SYSTEMS}
         seeds = _SEEDS[:1] if runner.quick else _SEEDS
-        sizes = (_SIZES[0], 16) if runner.quick else _SIZES
+        sizes = _SIZES[:2] if runner.quick else _SIZES
         fleets = [Fleet(WORKLOADS["azure-code"], CO, size) for size in reversed(sizes)]  # the longest runs first: no core waits
         searches = [Search(fleet, system, stack, float(_START)) for fleet in fleets for system, stack in systems.items()]
         found = zip(searches, crossings(runner, searches, seeds), strict=True)
