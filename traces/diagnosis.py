@@ -28,6 +28,8 @@ UNFINISHED = 0.01
 _EMPTYING = 0.1
 _TWO_SIDED = 1.96
 _NEGLIGIBLE = 0.05
+_MEANT_AS_MS = {"slo_ttft_s": 50.0, "slo_tpot_s": 5.0}
+"""Objectives, in seconds, from which a plain number is likely to have been meant as milliseconds."""
 _QUEUEING = 0.3
 """Of TTFT, from which time spent before an engine is what a request waits for."""
 
@@ -72,8 +74,23 @@ def _found(record: Record, summary: Summary) -> Iterator[str]:
             f"tokens of its first quarter, {_percent(cold.late)} of its second half; leave that out: "
             f"`warmup: {_tidy(cold.until_s)}`"
         )
+    yield from _objectives(record)
     if offered < 100:
         yield f"only {offered:g} requests were measured: too few for a p99"
+
+
+def _objectives(record: Record) -> Iterator[str]:
+    """On objectives that nobody means: a plain number in a scenario counts seconds."""
+    tier, names = codes(record.requests, "tier")
+    for column, least in _MEANT_AS_MS.items():
+        limit = floats(record.requests, column)
+        for code, name in enumerate(names):
+            if len(beyond := limit[(tier == code) & (limit >= least)]):
+                metric, value = column.split("_")[1], f"{beyond[0]:g}"
+                yield (
+                    f"tier {name} is promised a {metric.upper()} of {value} s, which all meet: a plain number counts seconds; "
+                    f"write {metric}: {value}ms if that was meant"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,13 @@ def test_unfinished_requests_above_one_percent_are_reported():
     assert not warned(uniform_record(400, outcome=list(outcome)), "unfinished")
 
 
+def test_objectives_that_were_meant_as_milliseconds_are_asked_about():
+    asked = summarise(uniform_record(400, slo_ttft_s=500.0)).warnings
+    assert [line for line in asked if "TTFT of 500 s" in line and "write ttft: 500ms" in line]
+    assert warned(uniform_record(400, slo_tpot_s=50.0), "write tpot: 50ms")
+    assert not warned(uniform_record(400, slo_ttft_s=30.0, slo_tpot_s=2.0), "plain number")
+
+
 def test_the_manifests_warnings_and_a_partial_run_come_first():
     lines = summarise(golden_record(manifest={"warnings": ["extrapolated"], "partial": True})).warnings
     assert lines[0] == "extrapolated"
