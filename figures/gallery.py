@@ -51,6 +51,7 @@ _FIGURES: Mapping[str, str] = {
     "iserve-profiling": "figures.iserve.profiling:Profiling",
     "iserve-16-bits": "figures.iserve.halves:HalfPrecision",
     "scoot-throughput": "figures.scoot.curves:Throughput",
+    "scoot-pairs": "figures.scoot.pairs:Pairs",
     "scoot-hypervolume": "figures.scoot.curves:Latencies",
     "scoot-steps": "figures.scoot.steps:Steps",
     "scoot-invalid": "figures.scoot.crashes:Invalid",

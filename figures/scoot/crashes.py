@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _RULED = tuple(name for name in COMPARED if name != "auto-tune")
 _UNRULED = (WITHOUT_RULES, *UNRULED_BASELINES)
 _SUFFIX = "-without-rules"
+ALL, LATE = "all", "late"
+_LATER = "row written after the results had been seen: what SCOOT's model is worth, without the design that it shares with others"
 _HARD = ("cls", "rec")
 """The services on which engines die: those on GPUs with little memory."""
 
@@ -36,8 +38,9 @@ class Invalid:
     size = (SINGLE_IN, 5.4)
     caption = (
         "Trials of each study whose engine ran out of memory or refused to start; a dot per seed, bars are means. Upper bar: the "
-        "sampler's suggestions are repaired to keep vLLM's known rules; lower bar: they are tried as they are. vanilla-bo is SCOOT "
-        "without hidden constraints (the random forest). Of SQL's and BOT's engines hardly any dies for want of memory."
+        "sampler's suggestions are repaired to keep vLLM's known rules; lower bar: they are tried as they are, and only for the "
+        "first ten seeds. vanilla-bo is SCOOT without hidden constraints (the random forest). Of SQL's and BOT's engines hardly "
+        "any dies for want of memory."
     )
 
     @property
@@ -78,12 +81,30 @@ class Invalid:
                 ("not given them", ("scoot", *UNRULED_BASELINES), "row written after the first comparison had been seen"),
             )
         ]
-        return (*fewer, *unruled, *counts)
+        late = [
+            Expectation(
+                f"% of trials after the tenth success that did not survive, SCOOT less {name}, {service.upper()}",
+                "< 0",
+                PAPER,
+                lambda frame, name=name, service=service: self._fewer(frame, service, "scoot", name, LATE),
+                Band(high=0),
+                f"baselines given the rules; {_LATER}",
+            )
+            for service in _HARD
+            for name in others
+        ]
+        return (*fewer, *unruled, *counts, *late)
 
     def data(self, runner: Runner) -> DataFrame:
-        return outcomes.crashes(outcomes.rows(runner, THROUGHPUT, (*_RULED, *_UNRULED)))
+        """Rows ``all`` (trials that did not survive) and ``late`` (the share after the tenth success, in %) per study."""
+        import pandas as pd
+
+        rows = outcomes.rows(runner, THROUGHPUT, (*_RULED, *_UNRULED))
+        found = ((ALL, outcomes.crashes(rows)), (LATE, outcomes.late_crashes(rows)))
+        return pd.concat([table.assign(metric=metric) for metric, table in found], ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:
+        frame = frame[frame["metric"] == ALL]
         services = [service for service in outcomes.SERVICES if service in set(frame["service"])]
         grid = canvas.add_gridspec(len(services), 1, left=0.2, right=0.97, top=0.95, bottom=0.12, hspace=0.35)
         for i, service in enumerate(services):
@@ -111,9 +132,9 @@ class Invalid:
                 axes.tick_params(labelbottom=False)
 
     @staticmethod
-    def _fewer(frame: DataFrame, service: str | None, ours: str, theirs: str) -> Measured:
-        kept = frame if service is None else frame[frame["service"] == service]
-        kept = kept[kept["sampler"].isin([ours, theirs])]
+    def _fewer(frame: DataFrame, service: str | None, ours: str, theirs: str, metric: str = ALL) -> Measured:
+        kept = frame[(frame["metric"] == metric) & frame["sampler"].isin([ours, theirs])]
+        kept = kept if service is None else kept[kept["service"] == service]
         table = kept.pivot_table(index="seed", columns="sampler", values="value", aggfunc="mean").dropna()
         if ours not in table or theirs not in table:
             return Measured(None)
@@ -121,6 +142,6 @@ class Invalid:
 
     @staticmethod
     def _fewest(frame: DataFrame, samplers: Sequence[str]) -> Measured:
-        kept = frame[frame["sampler"].isin(samplers)]
+        kept = frame[(frame["metric"] == ALL) & frame["sampler"].isin(samplers)]
         tables = [outcomes.by_sampler(kept, service) for service in outcomes.SERVICES if service in set(kept["service"])]
         return outcomes.resampled(tables, outcomes.fewest)

@@ -9,7 +9,8 @@ import numpy as np
 
 from figures.reproduction import Measured
 from figures.scoot.record import COMMAND, load
-from figures.scoot.studies import COMPARED, RETESTS, TILES, TRIALS, every, run
+from figures.scoot.studies import COMPARED, DIED, RETESTS, TILES, TRIALS, every, run
+from figures.tuning.samplers import INITIAL
 from policies.scoot.acquisition import hypervolume
 from policies.streams import generator
 
@@ -22,6 +23,8 @@ SERVICES = ("sql", "bot", "cls", "rec")
 BASELINES = tuple(name for name in COMPARED if name != "scoot")
 QUICK_SEEDS, QUICK_TRIALS = (1, 2, 3), 13
 _DRAWS = 2000
+_STUDY = ["service", "sampler", "parallel", "seed"]
+"""Columns that tell a study, of one objective and space."""
 
 
 def rows(
@@ -58,12 +61,11 @@ def curves(frame: DataFrame, value: Callable[[DataFrame], np.ndarray], trials: i
     import pandas as pd
 
     found = []
-    keys = ["service", "sampler", "parallel", "seed"]
-    for place, study in frame[frame["kind"] == "trial"].groupby(keys, sort=False):
+    for place, study in frame[frame["kind"] == "trial"].groupby(_STUDY, sort=False):
         values = value(study.sort_values("number"))
         values = np.concatenate([values, np.full(max(0, trials - len(values)), values[-1])])
         table = pd.DataFrame({"observations": np.arange(1, len(values) + 1), "value": values})
-        found.append(table.assign(**dict(zip(keys, place, strict=True))))
+        found.append(table.assign(**dict(zip(_STUDY, place, strict=True))))
     return pd.concat(found, ignore_index=True)
 
 
@@ -93,20 +95,35 @@ def quartiles(frame: DataFrame, by: str) -> DataFrame:
 
 
 def finals(frame: DataFrame, kind: str = "retest") -> DataFrame:
-    """Worst throughput of the re-tests of a study's best (or of the default: ``retest-default``), one row per study."""
+    """Worst throughput of the re-tests of a study's best that survives them (or of the default: ``retest-default``), one row per
+    study; 0 where even the default does not survive."""
     tested = frame[frame["kind"] == kind]
-    grouped = tested.groupby(["service", "sampler", "parallel", "seed"], sort=False)["first"]
-    complete = grouped.count() == RETESTS
-    return (
-        grouped.min().where(complete, 0.0).rename("value").reset_index()
-    )  # a best that crashes when tested again is worth nothing
+    grouped = tested.groupby(_STUDY, sort=False)["first"]
+    return grouped.min().where(grouped.count() == RETESTS, 0.0).rename("value").reset_index()
+
+
+def first_choices(frame: DataFrame) -> DataFrame:
+    """The same, but a study whose best dies when tested again has 0, and not what the next best is worth."""
+    found = finals(frame)
+    died = frame[frame["kind"] == DIED].groupby(_STUDY, sort=False).size().index
+    return found.assign(value=found["value"].where(~found.set_index(_STUDY).index.isin(died), 0.0))
 
 
 def crashes(frame: DataFrame) -> DataFrame:
     """Trials that did not survive, one row per study."""
     tried = frame[frame["kind"] == "trial"]
     counts = tried.assign(value=(tried["failure"] != "").astype(float))
-    return counts.groupby(["service", "sampler", "parallel", "seed"], sort=False)["value"].sum().reset_index()
+    return counts.groupby(_STUDY, sort=False)["value"].sum().reset_index()
+
+
+def late_crashes(frame: DataFrame) -> DataFrame:
+    """Of the trials after a study's tenth success, when samplers with a design have ended it, the share that did not survive, in %;
+    one row per study that has such trials."""
+    tried = frame[frame["kind"] == "trial"].sort_values("number")
+    lived = tried["failure"] == ""
+    before = lived.groupby([tried[column] for column in _STUDY]).cumsum() - lived
+    late = tried.assign(value=100.0 * ~lived)[before >= INITIAL]
+    return late.groupby(_STUDY, sort=False)["value"].mean().reset_index()
 
 
 Medians = Mapping[str, float]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures.scoot.studies import SEEDS, Asked, every, run
+from figures.scoot.studies import Asked, every, later, run
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,14 +35,13 @@ def load(path: Path = RECORD) -> tuple[DataFrame, str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the studies that are missing, several processes side by side if each has its ``--part``; then write the record."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="the first so many seeds")
     parser.add_argument("--part", default="1/1", help="such as 2/3: of every three services and seeds, the second")
     parser.add_argument("--folder", type=Path, default=_FOLDER, help="where finished studies lie")
     parser.add_argument("--out", type=Path, default=RECORD)
     options = parser.parse_args(argv)
     part, parts = map(int, options.part.split("/"))
     options.folder.mkdir(parents=True, exist_ok=True)
-    asked = list(every(SEEDS[: options.seeds]))
+    asked = [*every(), *later()]
     places = {place: number for number, place in enumerate(dict.fromkeys((one.seed, one.service) for one in asked))}
     for number, one in enumerate(asked):
         path = _path(options.folder, one)  # studies of a service and seed have trials in common, which one process runs once

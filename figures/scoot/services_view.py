@@ -144,6 +144,7 @@ class Importance:
             for row, value in enumerate(values):
                 axes.annotate(f"{value:.0f}", (value, row), xytext=(2, 0), textcoords="offset points", va="center", size=6.5)
             axes.set_xlim(0, 1.2 * frame["value"].max())
+            axes.set_xticks([0, 50])
             axes.set_yticks(range(len(order)), order if i == 0 else [])
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="y", visible=False)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from figures.tuning.objectives import Objective
-from figures.tuning.result import Result
-from figures.tuning.study import DEFAULT
+from figures.tuning.result import Result, ranked
 from figures.tuning.trials import BlackBox, Outcome
 from policies.scoot.feasibility import probability_of_feasibility
 from policies.scoot.space import Config
@@ -44,15 +43,13 @@ class Agreement:
 
 
 def candidates(result: Result, count: int) -> list[tuple[str, Config]]:
-    """The default configuration, the best by the simulator, and a third of ``count`` of which it knows least. All are lawful."""
-    plan = result.plan
-    alive = [trial for trial in result.trials if trial.values is not None]
-    up = plan.objectives[0].maximise
-    ranked = sorted(alive, key=lambda trial: (-1 if up else 1) * (trial.values or (0.0,))[0])
-    chosen: list[tuple[str, Config]] = [("default", result.trials[DEFAULT].config)]
+    """The default configuration, the best by the simulator, and a third of ``count`` of which it knows least. All are lawful, and
+    none died when tested again."""
+    chosen: list[tuple[str, Config]] = [("default", result.default.config)]
     unsure = max(0, count - 1) // 3
-    for trial in ranked:
-        if len(chosen) < count - unsure and all(trial.config != config for _, config in chosen):
+    died = [one.trial.config for one in result.passed_over]
+    for trial in ranked(result.trials, result.maximise):
+        if len(chosen) < count - unsure and trial.config not in (*died, *(config for _, config in chosen)):
             chosen.append(("best", trial.config))
     return chosen + [("uncertain", config) for config in _uncertain(result, unsure)]
 

@@ -14,7 +14,7 @@ from figures.tuning.carry import Carried, agreements, candidates, carried
 from figures.tuning.evaluate import evaluator
 from figures.tuning.knobs import overrides, space_of
 from figures.tuning.objectives import parse_objectives
-from figures.tuning.result import Result, best_of, conclude, front_of
+from figures.tuning.result import Result, conclude, front_of, ranked
 from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import UNMEASURED, BlackBox, Real, Simulated
 from policies.scoot.space import Config, LogLevels, Space
@@ -181,17 +181,13 @@ def _warm(paths: Sequence[Path], space: Space, objectives: Sequence[Any]) -> lis
     that a knob does not take the nearest that it does."""
     levels = {knob.name: knob for knob in space.knobs if isinstance(knob, LogLevels)}
     found: list[Config] = []
+    maximise = [objective.maximise for objective in objectives]
     for path in paths:
-        trials = stored(path)
-        maximise = [objective.maximise for objective in objectives]
-        comparable = [trial for trial in trials if trial.values is None or len(trial.values) == len(maximise)]
-        if not any(trial.values is not None for trial in comparable):
+        alive = [trial for trial in stored(path) if trial.values is not None and len(trial.values) == len(maximise)]
+        if not alive:
             raise InputError(f"--warm-start {path}: no trial there survived with {len(maximise)} objectives; leave it out")
-        ranked = sorted(
-            (trial for trial in comparable if trial.values is not None),
-            key=lambda trial: (trial.values or (0.0,))[0] * (-1 if maximise[0] else 1),
-        )
-        chosen = ranked if len(maximise) == 1 else [best_of(comparable, maximise), *front_of(comparable, maximise)]
+        best = ranked(alive, maximise)
+        chosen = best if len(maximise) == 1 else [best[0], *front_of(alive, maximise)]
         for trial in chosen:
             config = {**space.default, **{name: value for name, value in trial.config.items() if name in space.default}}
             config |= {name: knob.nearest(config[name]) for name, knob in levels.items()}

@@ -62,8 +62,10 @@ def changes(result: Result, config: Config) -> list[str]:
 def _answer(result: Result) -> list[Text]:
     plan, best = result.plan, result.best
     lines = []
-    if best.number == DEFAULT:
-        lines.append(Text("Keep the default configuration: no trial was better.", "bold yellow"))
+    if best.values is None:
+        lines.append(Text("No configuration is known to survive, the default neither.", "bold yellow"))
+    elif best.number == DEFAULT:
+        lines.append(Text("Keep the default configuration: no trial that survives was better.", "bold yellow"))
     else:
         style = "bold green" if result.holds else "bold yellow"
         verdict = "Better than the default." if result.holds else "Not shown to be better than the default: do not change yet."
@@ -78,6 +80,9 @@ def _answer(result: Result) -> list[Text]:
         moved = "" if gain is None else f", {100 * gain:+.1f} %"
         lines.append(Text(f"{label(objective.metric)}: {shown} {scale.unit} against {was} {scale.unit}{moved}"))
     lines.append(Text(f"the worst of {len(result.tested)} tests under traffic that no trial had, each", "dim"))
+    for one in result.passed_over:
+        died, why = f"{len(one.failures)} of {len(one.tested)}", one.failures[0].partition(":")[0]
+        lines.append(Text(f"passed over: trial {one.trial.number}, which was better and died in {died} tests ({why})", "yellow"))
     if changed := changes(result, best.config):
         lines.append(Text(""))
         lines += [Text(f"  {change}") for change in changed]

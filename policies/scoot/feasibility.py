@@ -26,11 +26,12 @@ def probability_of_feasibility(points: Floats, survived: Sequence[bool], *, seed
     return predict
 
 
-def threshold(survived: Sequence[bool], *, steady: int = 9) -> float:
+def threshold(survived: Sequence[bool], *, steady: int = 10) -> float:
     """Δ, the probability of feasibility that a suggestion must reach, after the trials so far, in their order.
 
-    0.5 at first. After the first ``steady`` trials a crash raises it by 0.05, to 0.5 at least and 0.75 at most, and every fifth
-    success in a row lowers it by 0.05, to 0.25 at least. Source: Ketonmi/SCOOT, ``bo_scoot.py``.
+    0.5 at first. After the first ``steady`` trials, the default's and one per knob of the paper's nine, a crash raises it by 0.05,
+    to 0.5 at least and 0.75 at most, and every fifth success in a row lowers it by 0.05, to 0.25 at least. Source: Ketonmi/SCOOT,
+    ``bo_scoot.py``, whose counter is 1 when the default has been tried and must be above 9.
     """
     delta, streak = 0.5, 0
     for alive in survived[steady:]:

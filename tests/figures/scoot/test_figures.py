@@ -13,8 +13,9 @@ from figures.frame import produce
 from figures.reproduction import Verdict
 from figures.runner import SweepRunner
 from figures.scoot import outcomes
+from figures.scoot.pairs import median_between
 from figures.scoot.steps import missing
-from figures.scoot.studies import THROUGHPUT, Asked
+from figures.scoot.studies import DIED, THROUGHPUT, Asked
 from figures.tuning.knobs import present
 from policies.scoot.space import Config
 from traces.scenario import load_scenario
@@ -70,6 +71,31 @@ def test_a_bootstrap_over_seeds_holds_the_statistic_and_is_narrow_where_seeds_ag
     assert found.value is not None
     assert found.lo < found.value < found.hi
     assert list(outcomes.without([mixed], "random")[0].columns) == ["scoot"]
+
+
+def rows(sampler: str, kind: str, values: list[float]) -> pd.DataFrame:
+    place = {"service": "bot", "sampler": sampler, "parallel": 1, "seed": 1, "kind": kind}
+    failures = ["out of memory" if np.isnan(value) else "" for value in values]
+    return pd.DataFrame({"first": values, "failure": failures, "number": range(len(values))}).assign(**place)
+
+
+def test_where_a_best_died_the_next_best_counts_or_nothing_by_the_former_rule() -> None:
+    frame = pd.concat([rows("tpe", DIED, [9.0, np.nan, 9.0]), rows("tpe", "retest", [8, 7, 8]), rows("scoot", "retest", [6, 6, 5])])
+    assert outcomes.finals(frame).set_index("sampler")["value"].to_dict() == {"tpe": 7.0, "scoot": 5.0}
+    assert outcomes.first_choices(frame).set_index("sampler")["value"].to_dict() == {"tpe": 0.0, "scoot": 5.0}
+
+
+def test_late_crashes_are_those_after_the_tenth_success() -> None:
+    design = [1.0] * 5 + [np.nan] + [1.0] * 5
+    frame = pd.concat([rows("scoot", "trial", [*design, np.nan, 1.0, 1.0, 1.0]), rows("auto-tune", "trial", design)])
+    assert outcomes.late_crashes(frame).set_index("sampler")["value"].to_dict() == {"scoot": 25.0}
+    assert outcomes.crashes(frame).set_index("sampler")["value"].to_dict() == {"scoot": 2.0, "auto-tune": 1.0}
+
+
+def test_a_medians_interval_lies_between_order_statistics_and_needs_six_values() -> None:
+    assert median_between(np.arange(10.0)) == (4.5, 1.0, 8.0)  # holds the median of any distribution in 97.9 % of samples
+    assert median_between(np.zeros(24)) == (0.0, 0.0, 0.0)
+    assert median_between(np.arange(5.0)) == (2.0, None, None)
 
 
 def test_a_service_that_was_not_run_is_unknown() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,17 +12,21 @@ from figures.scoot.record import load
 from figures.scoot.services import FOLDER, SERVICES
 from figures.scoot.studies import (
     COMPARED,
+    DIED,
     INTEGERS,
     LATENCIES,
+    LATER_SEEDS,
     RETESTS,
     SEEDS,
     THROUGHPUT,
     TILES,
     TRIALS,
     UNRULED_BASELINES,
+    WITHOUT_RULES,
     Asked,
     space_for,
 )
+from figures.scoot.tables import tables
 from figures.tuning.objectives import parse_objectives
 from figures.tuning.study import Plan, Tuning
 from figures.tuning.trials import Outcome, Simulated
@@ -49,16 +55,19 @@ def test_the_record_holds_whole_studies_of_all_samplers_for_the_same_seeds(recor
         counts = study["kind"].value_counts()
         assert counts["trial"] == TRIALS or place[2] == "auto-tune", place
         assert counts["retest"] == RETESTS, place
+        assert (study[study["kind"] == "retest"]["failure"] == "").all(), place
+        assert counts.get(DIED, 0) % RETESTS == 0, place
     one_by_one = record[record["parallel"] == 1]
-    for objective, space, samplers in (
-        (THROUGHPUT, TILES, (*COMPARED, *UNRULED_BASELINES)),
-        (THROUGHPUT, INTEGERS, COMPARED),
-        (LATENCIES, TILES, COMPARED[:-1]),
+    for objective, space, samplers, expected in (
+        (THROUGHPUT, TILES, COMPARED, (*SEEDS, *LATER_SEEDS)),
+        (THROUGHPUT, TILES, (WITHOUT_RULES, *UNRULED_BASELINES), SEEDS),
+        (THROUGHPUT, INTEGERS, COMPARED, SEEDS),
+        (LATENCIES, TILES, COMPARED[:-1], SEEDS),
     ):
         part = one_by_one[(one_by_one["objective"] == objective) & (one_by_one["space"] == space)]
-        seeds = part.groupby(["service", "sampler"])["seed"].unique().map(sorted)
-        assert {(service, sampler) for service in SERVICES for sampler in samplers} <= set(seeds.index)
-        assert all(tuple(one) == SEEDS for one in seeds)
+        seeds = part[part["sampler"].isin(samplers)].groupby(["service", "sampler"])["seed"].unique().map(sorted)
+        assert set(seeds.index) == {(service, sampler) for service in SERVICES for sampler in samplers}
+        assert all(tuple(one) == expected for one in seeds)
 
 
 def scoot(record: pd.DataFrame, asked: Asked) -> pd.DataFrame:
@@ -93,3 +102,9 @@ def test_the_recorded_design_is_the_samplers(record: pd.DataFrame, space: str) -
     trials = Tuning(plan, lambda pairs: [Outcome((1.0,)) for _ in pairs]).run()
     for trial, row in zip(trials, scoot(record, asked).to_dict("records"), strict=False):
         assert trial.config == {name: row[name] for name in plan.space.default}
+
+
+def test_the_pages_tables_are_the_records() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "scoot.md").read_text("utf-8")
+    for title, lines in tables():
+        assert "\n".join(lines) in page, f"{title}: run `python -m figures.scoot.tables`"

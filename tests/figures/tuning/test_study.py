@@ -1,4 +1,4 @@
-"""Studies: kept, killed, resumed, tested again."""
+"""Studies: kept, killed, resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from figures.scoot.services import FOLDER
 from figures.tuning.command import Options, tune
 from figures.tuning.objectives import parse_objectives
-from figures.tuning.result import best_of, conclude, front_of
 from figures.tuning.samplers import UNRULED, names
 from figures.tuning.study import DEFAULT, Plan, Trial, Tuning, alone, stored
 from figures.tuning.trials import Outcome
@@ -254,35 +253,3 @@ def test_configurations_to_try_first_come_right_after_the_default() -> None:
     first = [{**SPACE.default, "max_num_seqs": 512}, {**SPACE.default, "block_size": 32}]
     trials = Tuning(plan(4, first=first), evaluate).run()
     assert [trial.config for trial in trials[1:3]] == first
-
-
-def test_the_best_is_tested_again_under_other_traffic_and_the_worst_of_it_is_what_counts() -> None:
-    seeds: list[int] = []
-
-    def noting(pairs: Sequence[tuple[Config, int]]) -> list[Outcome]:
-        seeds.extend(seed for _, seed in pairs)
-        return evaluate(pairs)
-
-    tuning = Tuning(plan(13), noting)
-    trials = tuning.run()
-    before = set(seeds)
-    result = conclude(tuning, "simulated", 3)
-    assert not before & set(seeds[len(trials) :])
-    assert result.best.values == max(trial.values for trial in trials if trial.values)
-    assert result.worst(result.tested) == [min(outcome.values[0] for outcome in result.tested if outcome.values)]
-    assert result.holds
-    assert result.failed == [trial for trial in trials if trial.config["gpu_memory_utilization"] > 0.95]
-
-
-def test_of_several_objectives_the_front_is_what_nothing_beats_and_the_best_a_compromise() -> None:
-    values = [(1.0, 1.0), (0.5, 1.5), (0.6, 0.7), (0.7, 0.8), (1.2, 0.4)]
-    trials = [Trial(i, {}, pair) for i, pair in enumerate(values)] + [Trial(5, {}, None, "crash")]
-    assert [trial.number for trial in front_of(trials, [False, False])] == [1, 2, 4]
-    assert best_of(trials, [False, False]).number == 2
-
-
-def test_a_study_in_which_nothing_lives_says_so() -> None:
-    tuning = Tuning(plan(3), lambda pairs: [Outcome(failure="out of memory: all of it") for _ in pairs])
-    tuning.run()
-    with pytest.raises(InputError, match="none of 3 trials survived"):
-        conclude(tuning, "simulated", 1)

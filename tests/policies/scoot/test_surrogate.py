@@ -111,7 +111,7 @@ def test_few_trials_or_no_crash_exclude_nothing() -> None:
 
 
 def test_the_threshold_rises_with_a_crash_and_falls_with_every_fifth_success() -> None:
-    first = [True] * 5 + [False] * 4
+    first = [True] * 6 + [False] * 4  # the default's and one per knob of the paper's nine
     assert threshold(first) == 0.5
     assert threshold([*first, False]) == pytest.approx(0.55)
     assert threshold(first + [False] * 9) == 0.75
