@@ -36,11 +36,12 @@ class Accepted:
         return (
             "Mean over verifications of the draft tokens accepted in each, the token that the model adds not counted. The "
             "vLLM-Spec curves of the paper are what acceptance is fitted to, and no result; AdaServe's own is fitted to in no "
-            "reading. Lines with markers: every request alike, with the acceptance by place that gives the paper's means (all "
-            "figures but `adaserve-sourced` rest on it). Dashed: two kinds of requests that give the same means over requests; "
-            "over verifications they accept less, as requests that accept little verify more often. Dash-dotted: the paper's "
-            "means taken as vLLM's V0 engine counts, which adds up matching tokens after a rejected one too. AdaServe's curve in "
-            f"the paper counts the added token; one is taken off here. 60 % coding, two seeds. {digitised.note()}"
+            "reading. Lines with markers: every request alike, with the acceptance by place that gives the paper's means "
+            "(`adaserve-rates` rests on it). Dashed: two kinds of requests that give the same means over requests; over "
+            "verifications they accept less, as requests that accept little verify more often. Dash-dotted: the paper's means "
+            "taken as vLLM's V0 engine counts, which adds up matching tokens after a rejected one too (the other figures of the "
+            "paper rest on it). AdaServe's curve in the paper counts the added token; one is taken off here. 60 % coding, two "
+            f"seeds. {digitised.note()}"
         )
 
     @property
@@ -126,6 +127,7 @@ class Accepted:
                     axes.plot(rows.index, rows, color=curves.look(system, theme)["color"], linewidth=0.9, dashes=dashes)
             axes.set_ylim(0, None)
             axes.set_title(deployment.name)
+            axes.set_xticks(deployment.rates)
             axes.set_xlabel("rate of the trace, as the paper names it (requests/s)")
         panels[0].set_ylabel("accepted draft tokens")
         curves.legend(canvas, panels[0], len(self.systems))

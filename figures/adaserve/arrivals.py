@@ -1,9 +1,10 @@
 """When requests come in the paper's evaluation: a published trace, cut and stretched to six minutes.
 
 The artifact's files (exps/fig8,9/emission_rps*_ol256.json) begin with the gaps of the Azure LLM inference trace 2023
-(conversation), from its first request on, times a factor: 1.16306 in the file of 4.2 requests per second and 1.66646 in that of
-2.8, exact to 10⁻⁷. Both factors put the 100 ⌊3.6 rate⌋-th request at 360 s: the files hold that many requests, which is a little
-less than the rate that they are named after (2.5 requests per second at 2.6, 4.72 at 4.8).
+(conversation), from its first request on, times a factor: 1.80760 in the file of 2.4 requests per second, 1.66646 in that of 2.8,
+1.54789 at 3.0, 1.32135 at 3.6, 1.23823 at 4.0 and 1.16306 at 4.2. Each puts the request whose number is 3.6 × 100 × rate, rounded
+to whole hundreds, at 360 s to the microsecond, where the files that were looked at (2.4, 3.0) end: within 4 % of the rate that
+they are named after (2.5 requests per second at 2.4 and at 2.6, 4.72 at 4.8).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Trace(NamedTuple):
 
 def named(rate: float, length_s: float = LENGTH_S) -> Trace:
     """The trace that the paper calls ``rate`` requests per second, pressed into ``length_s``."""
-    requests = 100 * int(3.6 * rate + 1e-9)
+    requests = 100 * round(3.6 * rate)
     counted = np.concatenate([[0], np.cumsum(PER_TEN_SECONDS)])
     cut_s = float(np.interp(requests, counted, 10.0 * np.arange(len(counted))))
     return Trace(requests / LENGTH_S, 10.0 * length_s / cut_s)

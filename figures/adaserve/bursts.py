@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from figures.adaserve import curves, digitised
 from figures.adaserve.load import SEEDS
+from figures.adaserve.readings import BY_TOKEN
 from figures.adaserve.settings import ADASERVE, DEPLOYMENTS, PAPER, PAPERS, Deployment, adaserve, rivals, workload
 from figures.frame import Source
 from figures.paper import DOUBLE_IN, error_bars
@@ -37,7 +38,7 @@ class Bursts:
         return (
             "Six minutes in which chat, coding and summaries come in Gaussian peaks of 4 requests/s at 1.5, 3 and 4.5 minutes, "
             "each with a standard deviation of 45 s (the paper shows the peaks and gives no width; at twice the width the load "
-            f"is twice as high). Mean over seeds, bars are its 95 % interval. {paper}"
+            f"is twice as high). {BY_TOKEN.sentence} Mean over seeds, bars are its 95 % interval. {paper}"
         )
 
     @property
@@ -94,9 +95,10 @@ class Bursts:
         frames = []
         for deployment in DEPLOYMENTS:
             known = {ADASERVE: adaserve(deployment), **rivals()}
-            x = {0.0: workload(deployment, total, urgent=1 / 3, more=more)}
+            x = {0.0: workload(deployment, total, urgent=1 / 3, output_tokens=BY_TOKEN.output_tokens, more=more)}
             systems = {name: known[name] for name in self.systems}
-            frames.append(curves.swept(runner, deployment, x, systems, SEEDS[:2] if runner.quick else SEEDS, ("attainment",), sets))
+            seeds, read = SEEDS[:2] if runner.quick else SEEDS, (*sets, BY_TOKEN.sets(deployment))
+            frames.append(curves.swept(runner, deployment, x, systems, seeds, ("attainment",), read))
         return pd.concat(frames, ignore_index=True)
 
     def draw(self, frame: DataFrame, canvas: Any, theme: Theme) -> None:

@@ -1,4 +1,5 @@
-"""How far each system's attainment is from its own digitised curve, so that a wrong order can be told from whose curve is off.
+"""How far each system's attainment is from its own digitised curve, so that a wrong order can be told from whose curve is off; and
+how far the paper's own figures are apart where they have the same point.
 
 .venv/bin/twinserve figures adaserve-rates adaserve-sourced adaserve-urgency adaserve-objectives --out DIR
 .venv/bin/python -m figures.adaserve.deviations DIR
@@ -12,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from figures.adaserve import curves, digitised
-from figures.adaserve.load import Objectives, OverX, Rates, Urgency
+from figures.adaserve.load import FirstRead, Objectives, OverX, Rates, Urgency
 from figures.adaserve.settings import DEPLOYMENTS, PAPERS, Deployment
-from figures.adaserve.sourced import Sourced
 from traces.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FIGURES: tuple[type[OverX], ...] = (Rates, Sourced, Urgency, Objectives)
+FIGURES: tuple[type[OverX], ...] = (FirstRead, Rates, Urgency, Objectives)
 
 
 class Off(NamedTuple):
@@ -80,12 +80,24 @@ def table(folder: Path) -> Iterator[str]:
             yield f"| {deployment.name} | {system} | " + " | ".join(row) + " |"
 
 
+def repeats() -> Iterator[str]:
+    """Markdown: the point that the paper has in three figures (4 requests/s, 60 % coding, 1.2), and how far these are apart."""
+    points = (("fig8", 4.0), ("fig10", 60.0), ("fig11", 1.2))
+    yield "| deployment | system | Figure 8 at 4.0 | Figure 10 at 60 % | Figure 11 at 1.2 | apart |"
+    yield "|---|---|---|---|---|---|"
+    for deployment in DEPLOYMENTS:
+        for system in PAPERS:
+            found = [digitised.between(digitised.curve(figure, deployment.name, "SLO", system), x) or 0.0 for figure, x in points]
+            told = " | ".join(f"{value:.1f}" for value in found)
+            yield f"| {deployment.name} | {system} | {told} | {max(found) - min(found):.1f} |"
+
+
 def _cell(found: Off | None) -> str:
     return "–" if found is None else f"{found.mean:+.1f} ({found.mean_abs:.1f}); {found.largest:+.0f} at {found.x:g}"
 
 
 if __name__ == "__main__":
     try:
-        print("\n".join(table(Path(sys.argv[1] if len(sys.argv) > 1 else "."))))
+        print("\n".join((*table(Path(sys.argv[1] if len(sys.argv) > 1 else ".")), "", *repeats())))
     except InputError as error:
         sys.exit(str(error))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,6 @@ def _policy(batcher: Any, speculator: Any) -> dict[str, Any]:
 
 # --- workloads --------------------------------------------------------------------------------------------------------
 
-SHARES: Mapping[str, float] = {"coding": 0.6, "chat": 0.2, "summary": 0.2}
 _PROMPTS = {"coding": (132, 8, 1024), "chat": (18, 4, 256), "summary": (777, 64, 3072)}
 OUTPUT_TOKENS = 256
 """At most, in the paper's runs; all requests have so many where nothing else is said."""

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from figures.adaserve import digitised
-from figures.adaserve.deviations import FIGURES, off, table
+from figures.adaserve.deviations import FIGURES, off, repeats, table
 from figures.adaserve.settings import ADASERVE, DEPLOYMENTS, LLAMA, PAPERS, VLLM
 from traces.errors import InputError
 
@@ -53,3 +53,10 @@ def test_the_table_has_a_row_for_every_system(tmp_path: Path, shared_data: Path)
     for figure in FIGURES:
         measured({4.0: 0.9}).to_csv(tmp_path / f"{figure.name}.csv", index=False)
     assert len(list(table(tmp_path))) == 2 + len(DEPLOYMENTS) * len(PAPERS)
+
+
+def test_the_papers_own_figures_differ_where_they_have_the_same_point(shared_data: Path) -> None:
+    apart = {tuple(cell.strip() for cell in row.split("|")[1:3]): float(row.split("|")[-2]) for row in list(repeats())[2:]}
+    assert len(apart) == len(DEPLOYMENTS) * len(PAPERS)
+    assert apart["Llama-3.1-70B", "AdaServe"] < 2 < 17 < apart["Llama-3.1-70B", "vLLM-Spec(8)"]
+    assert apart["Qwen2.5-32B", "vLLM-Spec(8)"] == pytest.approx(18.8)

@@ -1,25 +1,23 @@
-"""Which assumptions make the difference to the paper: Llama-3.1-70B's Figure 8, one exchanged at a time.
-
-    .venv/bin/python -m figures.adaserve.differences
+"""Llama-3.1-70B's Figure 8, one assumption exchanged at a time.
 
 The first rows follow each other, from what the figures first rested on to what `adaserve-rates` and then `adaserve-sourced` rest
 on; each has a source and was fixed before its outcome was seen. The rows after them are tried on top of that one by one. Those are
-read off the compared figures, or off one source among several that disagree: they explain, and reproduce nothing. One seed, the
-artifact's six minutes.
+read off the compared figures, or off one source among several that disagree.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures.adaserve import curves, digitised, sourced
+from figures.adaserve import curves, digitised
 from figures.adaserve.deviations import cells
+from figures.adaserve.differences.machines import scaled, straight
+from figures.adaserve.differences.verification import verify
+from figures.adaserve.readings import BY_TOKEN
 from figures.adaserve.settings import (
     ADASERVE,
     LLAMA,
@@ -28,14 +26,12 @@ from figures.adaserve.settings import (
     SPEC,
     TRACE_SETS,
     adaserve,
-    fingerprint,
     rivals,
     traced,
     workload,
 )
 from figures.adaserve.time import PAPER_S, PASS_S, SHEET, TOLD
-from figures.runner import SweepRunner
-from policies.curve import Curve
+from figures.runner import Runner
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,9 +42,8 @@ SLOW_PASS_S = 12e-3
 were 3.37 draft tokens of 4."""
 
 
-VERIFY = 8 * PASS_S[TOLD]["llama"] * 68.2 / 31.5 / LLAMA.setting.verify.curve.at(LLAMA.setting.budget)
-"""What a verification takes by 8 passes of 5 ms (§6.3) and the shares of Figure 15, over what the artifact's table has: 87 of 125
-ms. The table is of the artifact's machine, the figure of the paper's."""
+VERIFY = verify(LLAMA)
+"""87 of 125 ms."""
 RELEASED = {"order": "ascending", "formula": "code", "margin": 1.05, "unconstrained": "chat,summary"}
 
 
@@ -67,7 +62,7 @@ class Assumed:
     pass_s: float = PASS_S[TOLD]["llama"]
     spec_pass_s: float = PASS_S[TOLD]["llama"]
     by_token: bool = True
-    output_tokens: int = sourced.OUTPUT_TOKENS
+    output_tokens: int = BY_TOKEN.output_tokens
     own: bool = False
     straight: bool = False
     apart: bool = False
@@ -77,12 +72,12 @@ class Assumed:
 
 
 NOW = Assumed(by_token=False, output_tokens=OUTPUT_TOKENS)
-"""The figures."""
+"""`adaserve-rates`."""
 ALL = Assumed()
-"""`adaserve-sourced`."""
+"""`adaserve-sourced`, and the figures after it."""
 IN_TURN: Sequence[tuple[str, str, Assumed]] = (
     (
-        "nothing: what figures first rested on",
+        "nothing: what the figures first rested on",
         "–",
         replace(NOW, by_trace=False, pass_s=PASS_S[SHEET]["llama"], spec_pass_s=PASS_S[SHEET]["llama"]),
     ),
@@ -91,7 +86,7 @@ IN_TURN: Sequence[tuple[str, str, Assumed]] = (
         "its traces; §6.1",
         replace(NOW, pass_s=PASS_S[SHEET]["llama"], spec_pass_s=PASS_S[SHEET]["llama"]),
     ),
-    ("a pass of the drafter takes 5 ms for 3.5: **all figures**", "§6.3", NOW),
+    ("a pass of the drafter takes 5 ms for 3.5: **`adaserve-rates`**", "§6.3", NOW),
     ("Figure 12's vLLM-Spec curves count matching tokens", "vLLM V0's counter; inferred", replace(NOW, by_token=True)),
     ("requests end at 210 tokens: **`adaserve-sourced`**", "Figures 8 and 9, engine; inferred", ALL),
 )
@@ -111,31 +106,6 @@ ON_TOP: Sequence[tuple[str, str, Assumed]] = (
 )
 
 
-def straight(folder: Path, verify: float = 1.0) -> str:
-    """A fingerprint whose steps below 128 tokens lie on the line from one token's time to 128 tokens', not on a roofline.
-
-    ``verify``: factor on the table's times.
-    """
-    table = fingerprint(LLAMA).terms.gemm
-    return _with(
-        Curve((1.0, *table.x[1:]), (LLAMA.setting.tpot_s, *(verify * y for y in table.y[1:]))),
-        folder / f"straight-{verify:.3f}.json",
-    )
-
-
-def faster(folder: Path, verify: float) -> str:
-    """A fingerprint of ``verify`` times the table's times, never less than the TPOT without load."""
-    table, least = fingerprint(LLAMA).terms.gemm, LLAMA.setting.tpot_s
-    floor = table.x[1] * least / (verify * table.y[1])
-    return _with(Curve((floor, *table.x[1:]), (least, *(verify * y for y in table.y[1:]))), folder / f"faster-{verify:.3f}.json")
-
-
-def _with(gemm: Curve, path: Path) -> str:
-    found = fingerprint(LLAMA)
-    path.write_text(json.dumps(replace(found, terms=replace(found.terms, gemm=gemm)).to_dict()), "utf-8")
-    return f"fleet.fingerprint={path}"
-
-
 def rate_of_chain(accepted: float, depth: int = 8) -> float:
     """The rate at which each token of a chain is accepted if the chain brings ``accepted`` tokens in the mean."""
     low, high = 0.0, 1.0
@@ -145,11 +115,10 @@ def rate_of_chain(accepted: float, depth: int = 8) -> float:
     return low
 
 
-def rows(folder: Path, cache: Path | None = None) -> Iterator[str]:
+def rows(runner: Runner, folder: Path) -> Iterator[str]:
     """Markdown: what was exchanged, its source, the pairs in the paper's order, AdaServe's attainment, and each system's mean
     deviation, in brackets of its absolute value. ``folder``: for a fingerprint.
     """
-    runner = SweepRunner(jobs=1, cache=cache)
     yield "| exchanged | source | order | AdaServe, first → last rate (%) | " + " | ".join(PAPERS) + " |"
     yield "|---|---|---|---|" + "---|" * len(PAPERS)
     for name, source, assumed in IN_TURN:
@@ -159,7 +128,7 @@ def rows(folder: Path, cache: Path | None = None) -> Iterator[str]:
         yield _row(name, source, runs(runner, assumed, folder))
 
 
-def runs(runner: SweepRunner, assumed: Assumed, folder: Path) -> DataFrame:
+def runs(runner: Runner, assumed: Assumed, folder: Path) -> DataFrame:
     """Attainment of the paper's systems at the paper's rates. ``folder``: for fingerprints."""
     import pandas as pd
 
@@ -179,7 +148,7 @@ def runs(runner: SweepRunner, assumed: Assumed, folder: Path) -> DataFrame:
         ours = ADASERVE in systems
         sets = (*TRACE_SETS, f"engine.speculative.draft_time={pass_s}", *_times(assumed, folder, ours=ours))
         if assumed.by_token:
-            sets = (*sets, sourced.drafter(LLAMA))
+            sets = (*sets, BY_TOKEN.sets(LLAMA))
         for rate in LLAMA.rates:
             more = _own(rate, pass_s) if assumed.own and ours else ()
             x = {rate: (traced if assumed.by_trace else workload)(LLAMA, rate, output_tokens=assumed.output_tokens)}
@@ -192,7 +161,7 @@ def _times(assumed: Assumed, folder: Path, *, ours: bool) -> tuple[str, ...]:
     verify = assumed.verify if ours else 1.0
     if assumed.straight:
         return (straight(folder, verify),)
-    return () if verify == 1 else (faster(folder, verify),)
+    return () if verify == 1 else (scaled(LLAMA, folder, verify),)
 
 
 def _own(rate: float, pass_s: float) -> tuple[str, ...]:
@@ -207,11 +176,3 @@ def _row(name: str, source: str, frame: DataFrame) -> str:
     first, last = (curves.value_at(frame, LLAMA.key, ADASERVE, "attainment", rate, 100.0).value for rate in ends)
     kept, gaps = cells(frame, "fig8", LLAMA)
     return f"| {name} | {source} | {kept} | {first:.0f} → {last:.0f} | {gaps} |"
-
-
-if __name__ == "__main__":
-    if not digitised.FILE.is_file():
-        sys.exit(f"{digitised.FILE}: the digitised curves are not there; put the data folder beside the project")
-    with tempfile.TemporaryDirectory() as temporary:
-        for each in rows(Path(temporary), Path(".twinserve") / "cache"):
-            print(each, flush=True)

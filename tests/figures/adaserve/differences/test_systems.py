@@ -8,27 +8,10 @@ from pathlib import Path
 import pytest
 
 from figures import gallery
-from figures.adaserve import differences
-from figures.adaserve.differences import ALL, IN_TURN, NOW, ON_TOP, VERIFY, faster, rate_of_chain, runs, straight
+from figures.adaserve.differences.systems import ALL, IN_TURN, NOW, ON_TOP, Assumed, rate_of_chain, runs
 from figures.adaserve.settings import LLAMA
-from policies.latency import FingerprintLatency, StepShape
 from tests.figures.adaserve.test_figures import Invented
-from traces.fingerprints import read_fingerprint
 from traces.scenario import Scenario, load_scenario
-
-
-def test_the_straight_line_joins_the_time_without_load_to_the_tables_first_row(tmp_path: Path) -> None:
-    latency = FingerprintLatency(read_fingerprint(Path(straight(tmp_path).partition("=")[2])))
-    took_ms = [1e3 * latency.seconds(StepShape(0, 0, 0, count, 0, 0)) for count in (1, 64.5, 128, 256)]
-    assert took_ms == pytest.approx([30, 42.5, 55, 85])
-
-
-def test_figure_15_and_the_passes_that_the_paper_tells_make_verifying_faster_than_the_table(tmp_path: Path) -> None:
-    assert pytest.approx(86.6 / 125, abs=1e-3) == VERIFY
-    latency = FingerprintLatency(read_fingerprint(Path(faster(tmp_path, VERIFY).partition("=")[2])))
-    took_ms = [1e3 * latency.seconds(StepShape(0, 0, 0, count, 0, 0)) for count in (1, 90, 128, 512)]
-    assert took_ms == pytest.approx([30, 30, 55 * VERIFY, 86.6], abs=0.1)
-    assert len({straight(tmp_path), straight(tmp_path, VERIFY), faster(tmp_path, VERIFY)}) == 3  # a file is read once
 
 
 @pytest.mark.parametrize("accepted", [0.5, 3.82, 5.23])
@@ -54,7 +37,7 @@ def _known(scenario: Scenario) -> str:
 
 
 @pytest.mark.parametrize(("assumed", "figure"), [(NOW, "adaserve-rates"), (ALL, "adaserve-sourced")])
-def test_the_rows_that_name_a_figure_rest_on_what_it_rests_on(assumed: differences.Assumed, figure: str, tmp_path: Path) -> None:
+def test_the_rows_that_name_a_figure_rest_on_what_it_rests_on(assumed: Assumed, figure: str, tmp_path: Path) -> None:
     ours, theirs = Invented(), Invented()
     runs(ours, assumed, tmp_path)  # type: ignore[arg-type]
     gallery.figure(figure).data(theirs)
