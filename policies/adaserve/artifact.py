@@ -39,7 +39,8 @@ class TokenLatency:
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One deployment. ``budget``: B. ``tpot_s``: per output token without load, which the tightest objective is 1.2 times.
-    ``verify``: step time on A100-40G; its table starts at 128 tokens, below which time falls in proportion to ``tpot_s`` at least.
+    ``verify``: step time, from scripts for A100-40G, where the paper had A100-80G; its table starts at 128 tokens, below which time
+    falls in proportion to ``tpot_s`` at least.
     """
 
     target: str
