@@ -37,6 +37,13 @@ class _Verbs(click.Group):
         command: click.Command = getattr(import_module(f"figures.verbs.{VERBS[name]}"), name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            from traces.scenario.document import nearest
+
+            ctx.fail(f"there is no verb `{args[0]}`; {nearest(args[0], list(VERBS))}")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="twinserve")

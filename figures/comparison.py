@@ -47,15 +47,18 @@ ROWS = (
     *_LATENCIES,
 )
 _SPOKEN = ("attainment", "goodput_req_s", "ttft_s.p99", "tpot_s.p99", "usd_per_mtok")
+_STAND_IN = {"ttft_s.p99": "ttft_s.mean", "tpot_s.p99": "tpot_s.mean"}
 _BY_METRIC = {row.metric: row for row in ROWS}
 
 
 def verdict(comparison: Comparison) -> str:
-    """In a sentence or two: attainment, goodput, the p99 of TTFT and TPOT, and cost."""
+    """In a sentence or two: attainment, goodput, the p99 of TTFT and TPOT, or its mean where that alone differs, and cost."""
     if comparison.differences and all(d.finding is Finding.SAME for d in comparison.differences):
         return "No difference: both arms gave the same figures, to the last digit."
     found = [d for metric in _SPOKEN if (d := comparison.get(metric)) is not None]
-    parts = [words(d, comparison.names) for d in found if d.finding in (Finding.SHOWN, Finding.ALONE)]
+    told = (Finding.SHOWN, Finding.ALONE)
+    means = [comparison.get(_STAND_IN[d.metric]) for d in found if d.metric in _STAND_IN and d.finding not in told]
+    parts = [words(d, comparison.names) for d in (*found, *means) if d is not None and d.finding in told]
     for doubt, findings in (
         ("no difference shown", (Finding.NOT_SHOWN, Finding.SAME)),
         ("the runs are too short to tell", (Finding.UNKNOWN,)),

@@ -35,14 +35,14 @@ class Completions:
     __slots__ = ("_untold",)
 
     def __init__(self) -> None:
-        self._untold: deque[Completed] = deque(maxlen=KEPT)
+        self._untold: deque[tuple[RequestView, float]] = deque(maxlen=KEPT)
 
-    def add(self, request: Completed) -> None:
+    def add(self, request: RequestView, at_s: float) -> None:
         """A request has completed."""
-        self._untold.append(request)
+        self._untold.append((request, at_s))
 
-    def told(self) -> Sequence[Completed]:
-        """What the policy is told now, and not again: in the order in which they completed."""
+    def told(self) -> Sequence[tuple[RequestView, float]]:
+        """What the policy is told now, and not again: in the order in which they completed, each with when it did."""
         if not self._untold:
             return ()
         news = tuple(self._untold)

@@ -105,13 +105,18 @@ class Lines:
 
     def at(self, requests: float, context: float) -> float:
         """The value for so many requests that read ``context`` KV tokens in all."""
+        fixed, per_context = self.line(requests)
+        return fixed + per_context * context
+
+    def line(self, requests: float) -> tuple[float, float]:
+        """``(fixed, per_context)`` of so many requests; both 0 of none."""
         x = self.requests
         if requests <= x[0]:
-            return self.fixed[0] + self.per_context[0] * context if requests > 0 else 0.0
+            return (self.fixed[0], self.per_context[0]) if requests > 0 else (0.0, 0.0)
         i = bisect_right(x, requests) - 1
         rise, bend = self._slopes
         more = requests - x[i]
-        return self.fixed[i] + rise[i] * more + (self.per_context[i] + bend[i] * more) * context
+        return self.fixed[i] + rise[i] * more, self.per_context[i] + bend[i] * more
 
     @cached_property
     def _slopes(self) -> tuple[list[float], list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from policies.fingerprint import Fingerprint
 
 Floats = NDArray[np.float64]
+_Value = TypeVar("_Value")
+_REMEMBERED = 1 << 17
+"""Values of a curve that are kept at most."""
 
 
 class StepShape(NamedTuple):
@@ -63,6 +66,13 @@ def outside_calibration(fingerprint: Fingerprint, step: StepShape) -> list[str]:
     ]
 
 
+def decoding(latency: LatencyModel, seqs: int, context: int) -> float:
+    """``latency.seconds`` of a step in which ``seqs`` requests, one at least, decode and read ``context`` KV tokens."""
+    if isinstance(latency, FingerprintLatency):
+        return latency.decoding(seqs, context)
+    return latency.seconds(StepShape(decode_seqs=seqs, decode_context=context))
+
+
 Prompts = Callable[[int, float, int], float]
 """Seconds of a step with so many prompt tokens (one at least), their attention in token², and the number of their chunks."""
 
@@ -74,6 +84,20 @@ def beside(latency: LatencyModel, decode_seqs: int, decode_context: int) -> Prom
     return lambda tokens, attention, seqs: latency.seconds(StepShape(tokens, attention, seqs, decode_seqs, decode_context))
 
 
+class _Known(dict[float, _Value]):
+    """What a curve was found to be where it was asked for: to look that up costs a tenth of working it out again."""
+
+    def __init__(self, work_out: Callable[[float], _Value]) -> None:
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, x: float) -> _Value:
+        value = self._work_out(x)
+        if len(self) < _REMEMBERED:
+            self[x] = value
+        return value
+
+
 class FingerprintLatency:
     """The mean step time that a fingerprint gives; affine in ``decode_context`` for a fixed number of decoding requests.
 
@@ -81,10 +105,13 @@ class FingerprintLatency:
     A step without tokens takes no time.
     """
 
-    __slots__ = ("fingerprint",)
+    __slots__ = ("_lines", "_sampled", "_tokens", "fingerprint")
 
     def __init__(self, fingerprint: Fingerprint) -> None:
         self.fingerprint = fingerprint
+        terms = fingerprint.terms
+        self._tokens, self._sampled = _Known(terms.tokens.at), _Known(terms.sampled.at)
+        self._lines = _Known(terms.decode.line)
 
     def seconds(self, step: StepShape) -> float:
         prefill_tokens, prefill_attention, prefill_seqs, decode_seqs, decode_context, verify_tokens = step
@@ -95,7 +122,7 @@ class FingerprintLatency:
         tokens = prefill_tokens + spread
         if not tokens:
             return 0.0
-        seconds = terms.overhead + terms.tokens.at(tokens) + terms.sampled.at(prefill_seqs + spread)
+        seconds = terms.overhead + self._tokens[tokens] + self._sampled[prefill_seqs + spread]
         if prefill_tokens:
             seconds += (
                 terms.prefill_chunk * prefill_seqs
@@ -103,24 +130,28 @@ class FingerprintLatency:
                 + terms.prefill_attention * prefill_attention
             )
         if decode_seqs:
-            seconds += terms.decode.at(decode_seqs / terms.stages, decode_context / terms.stages)
+            fixed, per_context = self._lines[decode_seqs / terms.stages]
+            seconds += fixed + per_context * (decode_context / terms.stages)
         return seconds
+
+    def decoding(self, seqs: int, context: float) -> float:
+        """As ``seconds`` of a step that only decodes: ``seqs`` requests, one at least, that read ``context`` KV tokens."""
+        terms = self.fingerprint.terms
+        spread = seqs / terms.stages
+        fixed, per_context = self._lines[spread]
+        return terms.overhead + self._tokens[spread] + self._sampled[spread] + (fixed + per_context * (context / terms.stages))
 
     def beside(self, decode_seqs: int, decode_context: int) -> Prompts:
         """As ``seconds``, in the same order of sums; what depends on the decodes alone is worked out once."""
         terms = self.fingerprint.terms
         spread: float = decode_seqs if terms.stages == 1 else decode_seqs / terms.stages
-        overhead, tokens_at, sampled_at = terms.overhead, terms.tokens.at, terms.sampled.at
+        overhead, tokens_of, sampled = terms.overhead, self._tokens, self._sampled
         per_chunk, per_token, per_attention = terms.prefill_chunk, terms.prefill_token, terms.prefill_attention
         decodes = terms.decode.at(decode_seqs / terms.stages, decode_context / terms.stages) if decode_seqs else 0.0
-        sampled: dict[int, float] = {}
 
         def seconds(tokens: int, attention: float, seqs: int) -> float:
-            rows = sampled.get(seqs)
-            if rows is None:
-                rows = sampled[seqs] = sampled_at(seqs + spread)
             prompts = per_chunk * seqs + per_token * tokens + per_attention * attention
-            return overhead + tokens_at(tokens + spread) + rows + prompts + decodes
+            return overhead + tokens_of[tokens + spread] + sampled[seqs + spread] + prompts + decodes
 
         return seconds
 

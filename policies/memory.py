@@ -34,8 +34,9 @@ class FleetMemory:
         self._for_router = Completions()
         self._for_scaler = Completions()
         self._scaling: Asking[Any] | None = None
-        self.completed: Sequence[Completed] = ()
-        """Of these the policy that is asked is told."""
+        self._news: Sequence[tuple[RequestView, float]] = ()
+        """Who has completed, and when: what the policy that is asked is told."""
+        self._told: Sequence[Completed] | None = None
         self.losses = Losses()
 
     @property
@@ -46,6 +47,13 @@ class FleetMemory:
     def intents(self) -> Mapping[str, Intent]:
         return self._intents
 
+    @property
+    def completed(self) -> Sequence[Completed]:
+        """Of these the policy that is asked is told; few policies look."""
+        if self._told is None:
+            self._told = tuple(completed(request, at_s) for request, at_s in self._news)
+        return self._told
+
     def set_intent(self, model: str, intent: Intent) -> None:
         """Somebody wants this of the model's deployment from now on."""
         self._intents[model] = intent
@@ -54,17 +62,16 @@ class FleetMemory:
 
     def tell_router(self) -> None:
         """The router is about to be asked: ``completed`` is what it does not know yet."""
-        self.completed = self._for_router.told()
+        self._news, self._told = self._for_router.told(), None
 
     def tell_scaler(self) -> None:
         """The same of the scaler."""
-        self.completed = self._for_scaler.told()
+        self._news, self._told = self._for_scaler.told(), None
 
     def _has_completed(self, request: RequestView, at_s: float) -> None:
-        news = completed(request, at_s)
-        self._for_router.add(news)
+        self._for_router.add(request, at_s)
         if self._scaling is not None:
-            self._for_scaler.add(news)
+            self._for_scaler.add(request, at_s)
 
     def _is_held(self) -> None:
         """The router holds one more request, or still some."""

@@ -110,7 +110,7 @@ class Engine:
         """Where it has others beside it."""
         self.leap = leap and site.seat.share == 1
         self.running_count = self.waiting_count = self.pending_prefill_tokens = 0
-        """As the scheduler has them; plain slots because routers read them of every engine."""
+        """As the scheduler has them; plain slots because routers read them of every engine, and written only when they change."""
         self.max_seqs = scheduler.limits.max_num_seqs
         self.max_batched_tokens = scheduler.limits.max_num_batched_tokens
         self.block_tokens = scheduler.kv.block_tokens
@@ -177,7 +177,6 @@ class Engine:
         kernel = self._kernel
         while True:
             yield self._bell
-            self._bell = kernel.bell()
             if self._steps:
                 self._end_batch()
                 if not kernel.instant_over:
@@ -199,7 +198,8 @@ class Engine:
             scheduler.changes.told()
             self._plan_expires = step + plan.valid_steps
         busy = scheduler.schedule(plan)
-        self._count()
+        if scheduler.chunks or scheduler.preempted or len(scheduler.running) != self.running_count:
+            self._count()
         if not busy:
             if (scheduler.waiting or scheduler.running) and not self.leased:  # the end of a lease wakes it
                 self._plan_expires = 0.0
@@ -259,7 +259,8 @@ class Engine:
         steps = self._steps
         self._steps = 0
         scheduler.advance(steps)
-        self._count()
+        if scheduler.chunks or scheduler.finished:
+            self._count()
         self.journal.steps(self.index, steps, self._batch_start_s, now, self._batch, scheduler.kv.used)
         if self._aborting:
             self._drop()

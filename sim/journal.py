@@ -11,14 +11,16 @@ import numpy as np
 
 from sim.request import Request
 
-_STEP_ROW = Struct("=hqiddidiiqiiqi")
+_STEP_ROW = Struct("=hiddqiqidiiqii")
 STEP_ROW = np.dtype(
     [
         ("engine", "i2"),
-        ("step", "i8"),
         ("steps", "i4"),
         ("start_s", "f8"),
         ("end_s", "f8"),
+        ("kv_blocks", "i8"),
+        ("verify_tokens", "i4"),
+        ("step", "i8"),
         ("prefill_tokens", "i4"),
         ("prefill_attention", "f8"),
         ("prefill_seqs", "i4"),
@@ -26,8 +28,6 @@ STEP_ROW = np.dtype(
         ("decode_context", "i8"),
         ("running", "i4"),
         ("waiting", "i4"),
-        ("kv_blocks", "i8"),
-        ("verify_tokens", "i4"),
     ]
 )
 """A batch: ``steps`` > 1 for a leap, whose prefill fields are 0; ``decode_context`` is that of the first step."""
@@ -63,23 +63,7 @@ class Journal:
         self, engine: int, steps: int, start_s: float, end_s: float, batch: Sequence[Any], kv_blocks: int, verify_tokens: int = 0
     ) -> None:
         """One batch. ``batch`` is the engine's: step; prefill tokens, attention, chunks; decode seqs, context; running, waiting."""
-        step, tokens, attention, chunks, seqs, context, running, waiting = batch
-        self._steps += _STEP_ROW.pack(
-            engine,
-            step,
-            steps,
-            start_s,
-            end_s,
-            tokens,
-            attention,
-            chunks,
-            seqs,
-            context,
-            running,
-            waiting,
-            kv_blocks,
-            verify_tokens,
-        )
+        self._steps += _STEP_ROW.pack(engine, steps, start_s, end_s, kv_blocks, verify_tokens, *batch)
 
     def step_rows(self) -> np.ndarray:
         """All batches, in the order in which they ended; dtype ``STEP_ROW``."""

@@ -7,15 +7,29 @@ from heapq import heappop, heappush
 from typing import Any
 
 import simpy
-from simpy.events import Event, EventPriority
+from simpy.events import Event, EventPriority, Process
 
 Bell = Event
-"""What a process waits on."""
+"""What a process waits on. It rings as often as it is scheduled; a process waits on one that is not, or not yet."""
 
 STEP_END, FLEET, OBSERVE, ARRIVAL, SCALE, ROUTE, STEP_START = map(EventPriority, range(7))
 """At one instant: engines end their steps; engines come up or fail, KV arrives; engines are observed, requests arrive, the fleet is
 scaled, held requests are offered again; then engines start steps. A request that arrives at the very boundary of a step is
 therefore part of the next step, whichever engine or order."""
+
+
+class _Life(Process):
+    """A process that waits on bells alone: they do not fail and nobody interrupts it, so that none of that is looked at whenever it
+    goes on. What goes wrong in it ends the run at once.
+    """
+
+    def _resume(self, event: Event) -> None:
+        try:
+            bell = self._generator.send(None)
+        except StopIteration:
+            self.succeed()
+        else:
+            bell.callbacks.append(self._resume)
 
 
 class Kernel(simpy.Environment):
@@ -32,14 +46,11 @@ class Kernel(simpy.Environment):
 
     def ring_at(self, bell: Event, time: float, priority: EventPriority) -> None:
         """Schedule ``bell`` at an absolute time."""
-        bell._ok = True
-        bell._value = None
         heappush(self._queue, (time, priority, next(self._eid), bell))
 
     def silenced(self, bell: Event) -> Event:
         """A new bell, not scheduled yet, for whoever waits on ``bell``, which falls silent."""
         fresh = Event(self)
-        assert bell.callbacks is not None
         fresh.callbacks, bell.callbacks = bell.callbacks, []
         return fresh
 
@@ -57,7 +68,7 @@ class Kernel(simpy.Environment):
 
     def start(self, generator: Generator[Event, Any, Any]) -> None:
         """Make a SimPy process of ``generator`` and run it up to its first ``yield`` when the clock starts."""
-        self.process(generator)
+        _Life(self, generator)
 
     def stop(self) -> None:
         """Let ``play`` end with the present event: whatever is still scheduled does not happen."""
@@ -83,11 +94,9 @@ class Kernel(simpy.Environment):
         while queue and queue[0][0] <= until:
             for _ in range(every):
                 self._now, _, _, event = heappop(queue)
-                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                callbacks, event.callbacks = event.callbacks, []
                 for callback in callbacks:
                     callback(event)
-                if not event._ok and not event.defused:
-                    raise event._value
                 self.events += 1
                 if not queue or queue[0][0] > until:
                     break

@@ -103,7 +103,6 @@ class Load:
             for row, time, code, prompt, output, following in zip(*(c.tolist() for c in columns), ahead, strict=False):
                 yield bell
                 if following is not None:
-                    bell = kernel.bell()
                     kernel.ring_at(bell, following, ARRIVAL)
                 self.sent += 1
                 dispatch(Request(row, classes[code], code, time, prompt, output, self._prefix(row) if has_prefix else ()))

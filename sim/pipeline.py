@@ -96,7 +96,6 @@ class PipelinedEngine(Engine):
         kernel = self._kernel
         while True:
             yield self._bell
-            self._bell = kernel.bell()
             if self._ending:
                 self._ending = False
                 self._end_oldest()

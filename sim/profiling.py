@@ -10,7 +10,7 @@ traces, fingerprint, code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,11 @@ def grid(low: float, high: float, ratio: float) -> tuple[float, ...]:
     return tuple(float(f"{low * ratio**step:.4g}") for step in range(steps + 1))
 
 
-def profile(measure: Measure, values: Sequence[float], objectives: Sequence[Objective]) -> Profile:
-    """The highest of ``values``, which rise, that will keep the objectives on further runs, upper ends of intervals included."""
+def profile(measure: Measure, values: Sequence[float], objectives: Sequence[Objective], known: Collection[float] = ()) -> Profile:
+    """The highest of ``values``, which rise, that will keep the objectives on further runs, upper ends of intervals included.
+
+    ``known``: values that have been measured before. They are looked at first.
+    """
     loads: dict[float, Sequence[Load]] = {}
 
     def holds(place: int) -> bool:
@@ -77,7 +80,7 @@ def profile(measure: Measure, values: Sequence[float], objectives: Sequence[Obje
         loads[value] = [load(objective, measure(value), measure(None)) for objective in objectives]
         return all(one.foreseen <= 1 for one in loads[value])
 
-    place = last_held(holds, len(values))
+    place = last_held(holds, len(values), [place for place, value in enumerate(values) if value in known])
     return Profile(None if place is None else values[place], loads)
 
 
@@ -120,18 +123,23 @@ def simulated(
     return measure
 
 
-def last_held(holds: Callable[[int], bool], number: int) -> int | None:
-    """The last of ``number`` places that ``holds``, where all before it do; ``None`` where the first does not. Binary search."""
-    if not holds(0):
-        return None
-    low, high = 0, number
+def last_held(holds: Callable[[int], bool], number: int, known: Iterable[int] = ()) -> int | None:
+    """The last of ``number`` places that ``holds``, where all before it do; ``None`` where the first does not. Binary search,
+    between the ``known`` places, which rise and cost nothing to ask.
+    """
+    low, high = -1, number
+    for place in known:
+        if not holds(place):
+            high = place
+            break
+        low = place
     while high - low > 1:
         middle = (low + high) // 2
         if holds(middle):
             low = middle
         else:
             high = middle
-    return low
+    return None if low < 0 else low
 
 
 def _over_seeds(ratios: Sequence[float]) -> Load:

@@ -94,8 +94,10 @@ class Queues:
 
     def _prefill_threshold(self) -> int:
         """``long_prefill_token_threshold`` spares others; a lone request may use the whole budget (from vLLM 0.31 on)."""
-        alone = len(self.running) + len(self.waiting) <= 1 and self.limits.vllm_version >= (0, 31)
-        return 0 if alone else self.limits.long_prefill_token_threshold
+        threshold = self.limits.long_prefill_token_threshold
+        if threshold and len(self.running) + len(self.waiting) <= 1 and self.limits.vllm_version >= (0, 31):
+            return 0
+        return threshold
 
     def _reorder(self, plan: StepPlan) -> Iterable[Request]:
         """Put the requests in the plan's order; returns the waiting ones that may be admitted, in theirs."""

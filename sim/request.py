@@ -149,5 +149,6 @@ class Request:
     @property
     def prefilled_tokens(self) -> int:
         if self.seated:
-            return self.prompt_tokens + self.generated_tokens - 1
+            assert self.scheduler is not None
+            return self.prompt_tokens + self.scheduler.step_now() - self.base - 1
         return self._computed - self.under_way

@@ -135,6 +135,7 @@ class Scheduler(Seats):
         candidates = self._reorder(plan)
         caps = plan.caps
         kv = self.kv
+        size = kv.block_tokens
         threshold = self._prefill_threshold()
         order = list(self.running)
         granted: dict[Request, int] = {}
@@ -142,6 +143,16 @@ class Scheduler(Seats):
         while turn < len(order) and budget > 0:
             request = order[turn]
             turn += 1
+            if request.seated and (caps is None or request.id not in caps):  # it stays seated if its block, if any, is free
+                new_block = (request.prompt_tokens + self.step - request.base - 1) % size == 0
+                if new_block <= kv.total - kv.used:
+                    budget -= 1
+                    granted[request] = 1
+                    if new_block:
+                        kv.used += 1
+                        if self.prefix is not None:
+                            self.prefix.take(1)
+                    continue
             tokens = 1 if request.decoding else request.goal - request._computed
             if 0 < threshold < tokens:
                 tokens = threshold

@@ -176,6 +176,17 @@ def test_help_fits_one_screen_and_imports_nothing_heavy(verb: list[str]) -> None
     assert loaded.stdout.strip() == ""
 
 
+def test_a_misspelt_verb_is_told_which_one_was_meant() -> None:
+    result = call("plann")
+    assert result.exit_code == 2
+    assert "did you mean `plan`?" in result.stderr
+
+
+@pytest.mark.parametrize("group", [[], ["fingerprint"], ["traces"], ["policies"], ["config"]], ids=" ".join)
+def test_no_verbs_line_of_help_is_cut_off(group: list[str]) -> None:
+    assert "..." not in call(*group, "--help").stdout.partition("Commands:")[2]
+
+
 def test_traces_verbs(tmp_path: Path) -> None:
     listed = call("traces", "list", "--json")
     assert "azure-2023-conv" in {b["name"] for b in json.loads(listed.stdout)["builtin"]}

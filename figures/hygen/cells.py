@@ -69,6 +69,8 @@ class Cells:
     runner: Runner
     setting: Setting
     _seen: dict[tuple[str, Sequence[int]], DataFrame] = field(default_factory=dict)
+    _probed: dict[tuple[str, Sequence[int]], set[float]] = field(default_factory=dict)
+    """Values of the knobs that searches have tried so far, by policy and seeds."""
 
     def measured(self, batcher: str, seeds: Sequence[int] = FEW.shown) -> DataFrame:
         """``METRICS``, and offline and total tokens, prompts included, per second: a row per seed and metric."""
@@ -93,6 +95,14 @@ class Cells:
 
         return of
 
+    def _highest(self, name: str, knob: str, values: Sequence[float], objectives: Sequence[Objective]) -> Profile:
+        """A search for a knob's value. It begins with what earlier ones have tried on the same seeds."""
+        seeds = panel(objectives).profiled
+        probed = self._probed.setdefault((name, seeds), set())
+        found = profile(self.measure(name, knob, seeds), values, objectives, probed)
+        probed |= found.loads.keys()
+        return found
+
     @property
     def alone(self) -> str:
         """Online work alone: HyGen that only observes schedules as Sarathi does."""
@@ -100,11 +110,11 @@ class Cells:
 
     def profiled(self, objectives: Sequence[Objective]) -> Profile:
         """HyGen's budget."""
-        return profile(self.measure("hygen", "budget_s", panel(objectives).profiled), self.setting.budgets, objectives)
+        return self._highest("hygen", "budget_s", self.setting.budgets, objectives)
 
     def profiled_rate(self, objectives: Sequence[Objective]) -> Profile:
         """HyGen*'s constant rate of offline requests."""
-        return profile(self.measure("hygen-star", "rate", panel(objectives).profiled), self.setting.rates, objectives)
+        return self._highest("hygen-star", "rate", self.setting.rates, objectives)
 
     def arm(self, policy: str, batcher: str, objectives: Sequence[Objective] = (), **told: Any) -> DataFrame:
         """What is measured of an arm, labelled; on the seeds that show the objectives."""

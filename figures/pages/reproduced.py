@@ -87,12 +87,16 @@ def reproduction_page(made: Sequence[_Made], folder: Path) -> str:
     return render(
         "reproduced.html.j2",
         sections=[(group["id"], group["name"]) for group in groups],
-        head=f"{len(made)} figures, {sum(verdicts.values())} comparisons",
+        head=f"{_counted(len(made), 'figure')}, {_counted(sum(verdicts.values()), 'comparison')}",
         counts=[(_TONES[v.value], verdicts[v.value], v.value) for v in Verdict if verdicts[v.value]],
         took="" if len(times) < len(made) else f"They took {duration(sum(times))} in all, the longest {duration(max(times))}.",
         warnings=warnings,
         groups=groups,
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _verdicts(made: Sequence[_Made]) -> Counter[str]:

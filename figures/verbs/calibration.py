@@ -11,7 +11,7 @@ import click
 from figures.verbs.options import FILE, console, guarded
 
 
-@click.command()
+@click.command(short_help="Tell how far simulator and vLLM are apart on SCENARIO.")
 @click.argument("scenario", type=FILE)
 @click.option("--fingerprint", type=FILE, help="Step times from this file.  [default: measured by a probe]")
 @click.option("--runs", type=click.IntRange(min=1), default=2, show_default=True, help="Real runs; two tell their spread.")
@@ -48,7 +48,7 @@ def calibrate(
         sys.exit(1)
 
 
-@click.command()
+@click.command(short_help="Record ground truth on this machine: step times, replays.")
 @click.argument("scenario", type=FILE)
 @click.option("--out", type=FILE, required=True, help="A folder; what is there already is not captured again.")
 @click.option("--minutes", type=click.FloatRange(min=0), default=25.0, show_default=True, help="For all; the rest is left out.")

@@ -13,12 +13,12 @@ from figures.verbs.options import FILE, JSON, guarded
 _SCHEMA = Path(".twinserve/scenario.schema.json")
 
 
-@click.group()
+@click.group(short_help="Scenario files: examples to start from, checks, schema.")
 def config() -> None:
     """Scenario files: start from an example, check them, help editors."""
 
 
-@config.command("init")
+@config.command("init", short_help="List the gallery by question, or write its scenario NAME.")
 @click.argument("name", required=False, shell_complete=completion.examples)
 @click.argument("target", type=FILE, required=False)
 @JSON
@@ -49,7 +49,7 @@ def init(name: str | None, target: Path | None, as_json: bool) -> None:
         click.echo(f"{path}: {gallery.example(name).question}")
 
 
-@config.command("validate")
+@config.command("validate", short_help="Check SCENARIO: one line per fault, with line and remedy.")
 @click.argument("scenario", type=FILE)
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object, with every default filled in.")

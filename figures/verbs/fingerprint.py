@@ -14,7 +14,7 @@ from figures.verbs.options import FILE, JSON, guarded
 PLOT = click.option("--plot", type=FILE, help="Draw fit and residuals into this PNG, SVG or PDF file.")
 
 
-@click.group()
+@click.group(short_help="Step times of a model on a GPU: what is known, how well.")
 def fingerprint() -> None:
     """Step times of a model on a GPU: what is known, from what, how well.
 
@@ -104,7 +104,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     click.echo(json.dumps(view.comparison(one, other), ensure_ascii=False) if as_json else view.comparison_page(one, other))
 
 
-@fingerprint.command()
+@fingerprint.command(short_help="Fit a fingerprint to operator tables or to measurements.")
 @click.argument("name", shell_complete=completion.fingerprints)
 @click.option("--tables", type=FILE, help="AIConfigurator's systems folder: assemble from its operator tables.")
 @click.option("--measured", type=FILE, help="CSV of concurrency, prompt_tokens, output_tokens, tpot_ms: fit NAME to it.")
@@ -134,7 +134,7 @@ def fit(
         view.draw(found, plot, errors)
 
 
-@fingerprint.command()
+@fingerprint.command(short_help="How step times vary around their mean, from a replay.")
 @click.argument("name", shell_complete=completion.fingerprints)
 @click.argument("replay", type=FILE, required=False)
 @click.option("--scenario", type=FILE, help="In place of REPLAY: what share of p99 TPOT noise explains in this scenario.")
@@ -171,7 +171,7 @@ def noise(name: str, replay: Path | None, scenario: Path | None, seeds: int, as_
     click.echo(f"measured over fingerprint: {gaps.ratio:.3f}, drifting by {gaps.drift:.1%}")
 
 
-@fingerprint.command()
+@fingerprint.command(short_help="Hold the library against measured TTFT and TPOT.")
 @click.argument("data", metavar="DATA_FOLDER", type=FILE)
 @click.option("--out", type=FILE, help="Write tables, rows and pictures into this folder.")
 @click.option("--quick", is_flag=True, help="A quarter of the rows: for a look.")
@@ -190,7 +190,7 @@ def validate(data: Path, out: Path | None, quick: bool, peer: Path | None, jobs:
     click.echo(validated(data, out, peer_python=peer, seed=seed, quick=quick, jobs=jobs, as_json=as_json))
 
 
-@fingerprint.command()
+@fingerprint.command(short_help="Measure the step times of SCENARIO's engine on vLLM.")
 @click.argument("scenario", type=FILE)
 @click.option("--layers", help="Keep so many layers, such as 1,2, one engine after the other, and extrapolate.  [default: all]")
 @click.option("--check", "checked", is_flag=True, help="With --layers: hold the prediction against an engine with all layers.")

@@ -13,7 +13,7 @@ from figures.verbs.options import FILE, console, guarded
 from traces.errors import InputError
 
 
-@click.command()
+@click.command(short_help="Make the papers' figures, beside what the papers say.")
 @click.argument("names", nargs=-1, metavar="list | all | NAME…", shell_complete=completion.figures)
 @click.option("--out", type=FILE, default=Path("twinserve-figures"), show_default=True, help="Folder to write into.")
 @click.option("--quick", is_flag=True, help="A few short runs: for a look, not for quoting.")

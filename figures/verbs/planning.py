@@ -15,7 +15,7 @@ from figures.verbs.options import FILE, Quantity, console, guarded
 AIMS = {"cheapest": "usd", "fewest": "gpus", "highest-rate": "rate"}
 
 
-@click.command()
+@click.command(short_help="Find GPUs for SCENARIO's load and objectives.")
 @click.argument("scenario", type=FILE)
 @click.option("--find", type=click.Choice(list(AIMS)), default="cheapest", metavar="WHAT",
               help="cheapest (default), fewest or highest-rate.")  # fmt: skip

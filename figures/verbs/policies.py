@@ -59,7 +59,7 @@ def _only_point(name: str) -> str:
     return found[0]
 
 
-@policies.command("check")
+@policies.command("check", short_help="Does a policy keep its promises? Nineteen checks tell.")
 @click.argument("words", nargs=-1, metavar="[POINT] TARGET", shell_complete=completion.points_and_policies)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Build the policy with this parameter.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -110,7 +110,7 @@ def new_policy(point: str, name: str, folder: Path | None, as_json: bool) -> Non
     print_scaffold(point, name, written, as_json)
 
 
-@policies.command("recheck")
+@policies.command("recheck", short_help="Decide a run's decisions again with fresh policy objects.")
 @click.argument("record", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @guarded

@@ -12,7 +12,7 @@ from figures.verbs.options import FILE, console, guarded
 from traces.errors import InputError
 
 
-@click.command()
+@click.command(short_help="Run SCENARIO on vLLM's engines and print what happened.")
 @click.argument("scenario", type=FILE)
 @click.option("--out", type=FILE, help="Write the run record into this folder.")
 @click.option("--seed", type=int, help="Override the scenario's seed.")

@@ -50,7 +50,7 @@ def run(
         print_summary(record, summary, console())
 
 
-@click.command()
+@click.command(short_help="Write a run record as an HTML page or as a timeline.")
 @click.argument("record", type=FILE)
 @click.option("--out", type=FILE, help="Where to write it.  [default: report.html, or timeline.json.gz, in the folder]")
 @click.option("--timeline", is_flag=True, help="Write a timeline for ui.perfetto.dev in place of the page.")
@@ -75,7 +75,7 @@ def report(record: Path, out: Path | None, timeline: bool, window: str | None, a
     click.echo(json.dumps({"written": str(written)}, ensure_ascii=False) if as_json else written)
 
 
-@click.command()
+@click.command(short_help="Tell how scenarios A and B differ on the same requests.")
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE, required=False)
 @click.option("--vary", metavar="KEY=a,b", help="In place of B: two values of a field of A, such as policy.router=vllm,random.")

@@ -12,7 +12,7 @@ import click
 from figures.verbs.options import FILE, Quantity, guarded
 
 
-@click.command()
+@click.command(short_help="Print what a router would decide on servers that run.")
 @click.argument("scenario", type=FILE)
 @click.option("--for", "seconds", type=Quantity("duration", "parse_duration"), help="Stop after so long.  [default: at Ctrl-C]")
 @click.option("--log", type=FILE, help="Arrivals: a file to which a JSON object per request is appended.  [default: counters]")

@@ -67,7 +67,7 @@ def sweep(
         sys.exit(1)
 
 
-@click.command()
+@click.command(short_help="Find the highest or lowest value at which goals still hold.")
 @click.argument("scenario", type=FILE)
 @click.option("--highest", metavar="KEY=LOW..HIGH", help="The field to raise as far as the goals allow.")
 @click.option("--lowest", metavar="KEY=LOW..HIGH", help="The field to lower as far as the goals allow.")

@@ -24,7 +24,7 @@ def traces() -> None:
     """Workloads: built in, public, your own."""
 
 
-@traces.command("list")
+@traces.command("list", short_help="Built-in workloads, public traces, formats that are read.")
 @JSON
 @guarded
 def list_traces(as_json: bool) -> None:
@@ -34,7 +34,7 @@ def list_traces(as_json: bool) -> None:
     print_traces(as_json)
 
 
-@traces.command("inspect")
+@traces.command("inspect", short_help="Rate, lengths and burstiness of TRACE.")
 @click.argument("trace", shell_complete=completion.workloads)
 @FORMAT
 @OPTION
@@ -74,7 +74,7 @@ def convert(trace: str, target: Path, format: str | None, options: tuple[str, ..
     _print_written(target, workload, notes, f"{len(workload):,} requests", as_json)
 
 
-@traces.command("synth")
+@traces.command("synth", short_help="Draw requests from a built-in WORKLOAD into a file.")
 @click.argument("workload", shell_complete=completion.workloads)
 @click.argument("target", type=FILE)
 @click.option("--rate", type=Quantity("rate", "parse_rate"), help="Mean arrivals, such as 12/s.  [default: the trace's own]")
@@ -97,7 +97,7 @@ def synth(
     _print_written(target, drawn, notes, f"{len(drawn):,} requests over {drawn.duration_s:,.0f} s", as_json)
 
 
-@traces.command("get")
+@traces.command("get", short_help="Download the public trace NAME.")
 @click.argument("name", shell_complete=completion.public_traces)
 @click.option("--dest", type=FILE, default=Path(), help="Folder to put it in.  [default: here]")
 @click.option("--url", help="A mirror, in place of the publisher.")

@@ -14,7 +14,7 @@ _WORLD = click.Choice(("sim", "replay", "sim-first"))
 _FROM_ONE, _FROM_TWO = click.IntRange(min=1), click.IntRange(min=2)
 
 
-@click.command()
+@click.command(short_help="Tune SCENARIO's engine knobs.")
 @click.argument("scenario", type=FILE)
 @click.option("--world", type=_WORLD, metavar="WORLD", default="sim", show_default=True, help="sim, replay or sim-first.")
 @click.option("--objective", metavar="NAMES", default="throughput", show_default=True, help="Such as p95-latency, ttft+tpot.")

@@ -10,6 +10,7 @@ from policies.decisions import StepPlan
 from policies.hygen.drafts import DraftWatch
 from policies.hygen.lines import Lines
 from policies.hygen.predictor import FEATURES, Predictor
+from policies.hygen.seen import Seen
 from policies.hygen.step import UNBOUNDED, Step
 from policies.hygen.watch import Failsafe, Governor, Stopwatch
 from policies.types import RequestView, StepView
@@ -111,9 +112,10 @@ class HyGen:
     def plan(self, engine: StepView) -> StepPlan:
         running = engine.running
         self._lines.hear(engine)
-        predictor = self._learn(engine, running)
-        online = [request for request in running if not request.offline]
-        offline = [request for request in running if request.offline]
+        seen = [Seen(request) for request in running]
+        predictor = self._learn(engine, running, seen)
+        online = [request for request in seen if not request.offline]
+        offline = [request for request in seen if request.offline]
         step = Step(
             engine,
             predictor,
@@ -135,8 +137,8 @@ class HyGen:
             if not step.preempt:
                 step.take_offline(offline, self._lines, self.room_s(step), self._offline_tokens(step), self.quota(engine.now_s))
             reason = "offline preempted for online" if step.preempt else "online first, offline within the budget"
-        plan = step.plan(online, offline, reason, self.room_s(step))
-        ran = (request.id for request in running)
+        plan = step.plan(seen, online, offline, reason, self.room_s(step))
+        ran = (request.id for request in seen)
         self._watch.start(engine, ran, step.filling.seconds, step.filling.growth_s)
         return plan
 
@@ -157,32 +159,37 @@ class HyGen:
         most = step.filling.left
         return most if self.stage == "full" else min(most, int(self.share * step.budget))
 
-    def _shadow(self, step: Step, offline: Sequence[RequestView]) -> str:
+    def _shadow(self, step: Step, offline: Sequence[Seen]) -> str:
         would = step.copy()
         would.take_offline(offline, self._lines, self.budget_s, would.filling.left)
         return "in shadow: offline work would be done" if would.offline_served else "in shadow: no room for offline work"
 
-    def _learn(self, engine: StepView, running: Sequence[RequestView]) -> Predictor:
+    def _learn(self, engine: StepView, running: Sequence[RequestView], seen: Sequence[Seen]) -> Predictor:
         if self._predictor is None:
             seqs = min(engine.max_seqs, 256)
             context = max(1, min(4096, engine.kv_tokens_capacity // seqs))
             self._predictor = Predictor.believed(engine.latency, tokens=self.chunk_tokens, seqs=seqs, context=context)
-        timed = self._watch.stop(engine, running)
-        self._drafts.look(engine, running)
+        timed = self._watch.stop(engine, seen)
+        self._drafts.look(engine, seen)
         if timed is not None:
             if self._drafts.took(timed.measured_s - timed.predicted_s):
                 self._failsafe.step(timed)
-            decoding = [r for r in running if not r.offline and r.generated_tokens > 1]
             gap_s = timed.measured_s / max(self._drafts.yielded, 1.0)
-            if self._governor is not None and decoding:
+            decoding = [r for r, now in zip(running, seen, strict=True) if not now.offline and now.generated > 1]
+            if self._governor is not None:
                 self._governor.gaps(gap_s, len(decoding) * timed.steps)
-            for request in decoding:
-                if request.slo.tpot_s is not None:
-                    self._failsafe.online(gap_s <= request.slo.tpot_s)
-        self._note_first_tokens(running)
+            if self._failsafe.attainment:
+                self._note_gaps(decoding, gap_s)
+        if self._failsafe.attainment:
+            self._note_first_tokens(running)
         if (factor := self._failsafe.correction()) is not None:
             self._predictor = self._predictor.scaled(factor)
         return self._predictor
+
+    def _note_gaps(self, decoding: Sequence[RequestView], gap_s: float) -> None:
+        for request in decoding:
+            if request.slo.tpot_s is not None:
+                self._failsafe.online(gap_s <= request.slo.tpot_s)
 
     def _note_first_tokens(self, running: Sequence[RequestView]) -> None:
         for request in running:

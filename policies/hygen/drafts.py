@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.types import RequestView, StepView
+from policies.hygen.seen import Seen
+from policies.types import StepView
 
 
 class DraftWatch:
@@ -24,7 +25,7 @@ class DraftWatch:
         self.online = self.offline = 0.0
         self.yielded = 1.0
         """Tokens that an online decode gets from a step."""
-        self._before: dict[int, tuple[int, int]] = {}
+        self._before: dict[int, Seen] = {}
         self._step = 0
         self._drafting_s = 0.0
         self._learnt = 0
@@ -50,23 +51,25 @@ class DraftWatch:
         self._learnt += 1
         return self._learnt > self._SETTLED
 
-    def look(self, engine: StepView, running: Sequence[RequestView]) -> None:
+    def look(self, engine: StepView, running: Sequence[Seen]) -> None:
         """See what has been drafted and generated since the last look."""
         self._foreseen, self._seen = any(self.expected), False
         steps, self._step = engine.step - self._step, engine.step
-        now = {r.id: (r.drafted_tokens, r.generated_tokens) for r in running if r.generated_tokens}
-        if steps > 0 and self._before:
-            for offline in (False, True):
-                gains = [
-                    (now[r.id][0] - self._before[r.id][0], now[r.id][1] - self._before[r.id][1])
-                    for r in running
-                    if r.offline == offline and r.id in now and r.id in self._before
-                ]
-                served = [(drafted, generated) for drafted, generated in gains if generated]
-                if served:
-                    self._seen = self._seen or any(drafted for drafted, _ in served)
-                    self._learn(offline, *(sum(column) / len(served) / steps for column in zip(*served, strict=True)))
-        self._before = now
+        before, self._before = self._before, {request.id: request for request in running if request.generated}
+        if steps <= 0 or not before:
+            return
+        served = {False: [0, 0, 0], True: [0, 0, 0]}  # online and offline: requests, tokens drafted and generated
+        for request in self._before.values():
+            then = before.get(request.id)
+            if then is not None and request.generated != then.generated:
+                sums = served[request.offline]
+                sums[0] += 1
+                sums[1] += request.drafted - then.drafted
+                sums[2] += request.generated - then.generated
+        for offline, (requests, drafted, generated) in served.items():
+            if requests:
+                self._seen = self._seen or drafted > 0
+                self._learn(offline, drafted / requests / steps, generated / requests / steps)
 
     def _learn(self, offline: bool, drafted: float, generated: float) -> None:
         if offline:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from policies.decisions import StepPlan
 from policies.hygen.filling import Filling
-from policies.hygen.lines import Lines, tokens_known
+from policies.hygen.lines import Lines
 from policies.hygen.predictor import Predictor
-from policies.types import RequestView, StepView
+from policies.hygen.seen import Seen
+from policies.types import StepView
 
 UNBOUNDED = 1 << 30
 _LONGEST_PLAN = 64
@@ -54,18 +55,17 @@ class Step:
         twin.free, twin.seats, twin.has_online = self.free, self.seats, self.has_online
         return twin
 
-    def take_online(self, running: Sequence[RequestView], lines: Lines) -> None:
+    def take_online(self, running: Sequence[Seen], lines: Lines) -> None:
         """Phase 1: what runs, then what waits. Online requests are bounded by tokens alone."""
         self.has_online = bool(running) or lines.online_count > 0
         prefilling = []
         drafts, _ = self._drafts
         for request in running:
-            left = tokens_known(request) - request.prefilled_tokens
-            if request.generated_tokens and left <= 1:
-                self.filling.decode(request.prefilled_tokens + 1, drafts)
-                self.free -= self._grown(request.prefilled_tokens, 1 + drafts)
+            if request.decodes:
+                self.filling.decode(request.prefilled + 1, drafts)
+                self.free -= self._grown(request.prefilled, 1 + drafts)
             else:
-                prefilling.append((request.prefilled_tokens, max(left, 1)))
+                prefilling.append((request.prefilled, max(request.left, 1)))
         for computed, left in prefilling:
             chunk = min(left, max(self.filling.left, 0))
             if chunk:
@@ -80,21 +80,19 @@ class Step:
                 self.seats -= 1
                 self._stands = False
 
-    def make_room(self, offline: Sequence[RequestView]) -> None:
+    def make_room(self, offline: Sequence[Seen]) -> None:
         """Preempt offline requests, the last admitted first, as long as online ones lack memory or seats."""
         for request in reversed(offline):
             if self.free >= 0 and self.seats >= 0:
                 break
             self.preempt.append(request.id)
-            self.free += self._rounded(request.prefilled_tokens)
+            self.free += self._rounded(request.prefilled)
             self.seats += 1
 
-    def leave_out(self, offline: Sequence[RequestView]) -> None:
+    def leave_out(self, offline: Sequence[Seen]) -> None:
         self.caps |= {request.id: 0 for request in offline}
 
-    def take_offline(
-        self, running: Sequence[RequestView], lines: Lines, room_s: float, tokens: int, quota: int = UNBOUNDED
-    ) -> None:
+    def take_offline(self, running: Sequence[Seen], lines: Lines, room_s: float, tokens: int, quota: int = UNBOUNDED) -> None:
         """Phase 2: decodes, then prefills, then whoever waits, within ``room_s`` seconds and ``tokens``."""
         filling = self.filling
         _, drafts = self._drafts
@@ -102,21 +100,20 @@ class Step:
         filling.left = tokens
         prefilling = []
         for request in running:
-            left = tokens_known(request) - request.prefilled_tokens
-            if not request.generated_tokens or left > 1:
-                prefilling.append((request, left))
+            if not request.decodes:
+                prefilling.append(request)
                 continue
-            grown = self._grown(request.prefilled_tokens, 1 + drafts)
-            filling.decode(request.prefilled_tokens + 1, drafts)
+            grown = self._grown(request.prefilled, 1 + drafts)
+            filling.decode(request.prefilled + 1, drafts)
             if filling.left < 0 or grown > self.free or (filling.seconds > room_s and self._not_alone):
-                filling.undo_decode(request.prefilled_tokens + 1, drafts)
+                filling.undo_decode(request.prefilled + 1, drafts)
                 self._sits_out(request)
             else:
                 self.free -= grown
                 self.offline_served += 1
-        for request, left in prefilling:
-            chunk = self._chunk(left, room_s)
-            grown = self._grown(request.prefilled_tokens, chunk)
+        for request in prefilling:
+            chunk = self._chunk(request.left, room_s)
+            grown = self._grown(request.prefilled, chunk)
             self.caps[request.id] = chunk = chunk if grown <= self.free else 0
             if chunk:
                 filling.prefill(chunk)
@@ -145,7 +142,9 @@ class Step:
             seats -= 1
             self._stands = False
 
-    def plan(self, online: Sequence[RequestView], offline: Sequence[RequestView], reason: str, room_s: float) -> StepPlan:
+    def plan(
+        self, running: Sequence[Seen], online: Sequence[Seen], offline: Sequence[Seen], reason: str, room_s: float
+    ) -> StepPlan:
         """What has been filled in. It stands for as long as everyone decodes and the growing context stays within the budget;
         one with draft tokens, whose number changes, for a step."""
         valid = 1
@@ -155,7 +154,7 @@ class Step:
             valid = _LONGEST_PLAN if growth_s <= 0 or not offline else int(min(max(spare_s / growth_s, 1), _LONGEST_PLAN))
         return StepPlan(
             max(self.budget, 1),
-            order=_order(self.engine.running, online, offline),
+            order=_order(running, online, offline),
             caps=self.caps or None,
             preempt=tuple(self.preempt),
             valid_steps=valid,
@@ -168,7 +167,7 @@ class Step:
         """Something else is in the step: a lone request runs whatever the budget says."""
         return self.filling.decodes + self.filling.prefills > 1
 
-    def _sits_out(self, request: RequestView) -> None:
+    def _sits_out(self, request: Seen) -> None:
         if self._keep_state:
             self.caps[request.id] = 0
         else:
@@ -186,10 +185,11 @@ class Step:
         return -(-tokens // self._block) * self._block
 
     def _grown(self, computed: int, tokens: int) -> int:
-        return self._rounded(computed + tokens) - self._rounded(computed)
+        size = self._block
+        return (-(-(computed + tokens) // size) + -computed // size) * size
 
 
-def _order(running: Sequence[RequestView], online: Sequence[RequestView], offline: Sequence[RequestView]) -> list[int] | None:
+def _order(running: Sequence[Seen], online: Sequence[Seen], offline: Sequence[Seen]) -> list[int] | None:
     """Online before offline, each as they were admitted; ``None`` where they stand so already."""
     seen_offline = False
     for request in running:

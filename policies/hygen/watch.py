@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from policies.hygen.predictor import Drift
-from policies.types import RequestView, StepView
+from policies.hygen.seen import Seen
+from policies.types import StepView
 
 _FEWEST = 64
 
@@ -32,7 +33,7 @@ class Stopwatch:
         self._step, self._now_s = engine.step, engine.now_s
         self._predicted_s, self._growth_s = predicted_s, growth_s
 
-    def stop(self, engine: StepView, running: Iterable[RequestView]) -> Timed | None:
+    def stop(self, engine: StepView, running: Iterable[Seen]) -> Timed | None:
         """The steps since ``start``; ``None`` where the engine may have been idle, or something else was carried out."""
         steps = engine.step - self._step
         if steps < 1 or not self._predicted_s or not any(request.id in self._ran for request in running):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Literal, NamedTuple
 
-from policies.latency import StepShape
+from policies.latency import StepShape, decoding
 from policies.polyserve.chunks import PREFILL_TOKENS, Prompt, after, evenly, in_order, largest_chunk, prefilling, shrinks
 from policies.polyserve.outlook import Expected, Outlook, stated
 from policies.types import EngineView, RequestView
@@ -100,14 +100,14 @@ class Admission:
         used = engine.kv_tokens_used
         present = used + (engine.pending_prefill_tokens if prefill else 0)
         peak = present + prompt + seqs * expected
-        iter_max = latency.seconds(StepShape(0, 0, 0, seqs, int(peak)))
+        iter_max = decoding(latency, seqs, int(peak))
         if self.projection == "simulate" and (peak > capacity or iter_max > budget_s):
             peak = self._outlook(engine).peak(engine, prompt, expected)
-            iter_max = latency.seconds(StepShape(0, 0, 0, seqs, int(peak)))
+            iter_max = decoding(latency, seqs, int(peak))
         if peak > capacity:
             return Verdict(inf, inf, iter_max, "kv", peak - prompt > capacity)
         if iter_max > budget_s:
-            least = latency.seconds(StepShape(decode_seqs=seqs, decode_context=int(peak) - prompt))
+            least = decoding(latency, seqs, int(peak) - prompt)
             return Verdict(inf, inf, iter_max, "tpot", least > budget_s)
         return self._in_time(request, engine, used, budget_s, iter_max, prefill) if timely else Verdict(inf, inf, iter_max)
 
@@ -134,7 +134,7 @@ class Admission:
             first = waited if request.first_token_s is None else request.first_token_s - request.arrival_s
             context = used + request.prompt_tokens
             seqs = engine.running_count + engine.waiting_count + 1
-            iter_now = engine.latency.seconds(StepShape(decode_seqs=seqs, decode_context=context))
+            iter_now = decoding(engine.latency, seqs, context)
             second = waited + (HAND_OVER_STEPS if engine.running_count else 1) * iter_now
         refused = "ttft" if first > ttft else "second token" if second > ttft + own else ""
         return Verdict(first, iter_now, iter_max, refused)
@@ -177,7 +177,7 @@ class Admission:
             context += size
         if seconds > left_s:
             return inf, inf
-        return seconds, latency.seconds(StepShape(0, 0, 0, decodes + 1, context + decodes))
+        return seconds, decoding(latency, decodes + 1, context + decodes)
 
     def _looked_at(self, engine: EngineView, at: tuple[int, bool, float, int, int, int, int]) -> _Backlog:
         """What will be pending on an engine in that state."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 from policies.decisions import Assign, Hold, Routing
-from policies.latency import StepShape
+from policies.latency import StepShape, decoding
 from policies.types import EngineView, FleetView, RequestView, Role
 
 
@@ -32,10 +32,8 @@ def _cycle_s(engine: EngineView, prompt: int) -> float:
     if engine.role is Role.PREFILL:
         tokens, whole = engine.pending_prefill_tokens + prompt, engine.max_batched_tokens
         return engine.latency.seconds(StepShape(whole, whole * whole / 2, 1)) * tokens / whole
-    seqs = engine.running_count + engine.waiting_count + 1
-    return engine.latency.seconds(
-        StepShape(decode_seqs=seqs, decode_context=engine.kv_tokens_used + engine.pending_prefill_tokens + prompt)
-    )
+    context = engine.kv_tokens_used + engine.pending_prefill_tokens + prompt
+    return decoding(engine.latency, engine.running_count + engine.waiting_count + 1, context)
 
 
 class Llumnix:

@@ -10,6 +10,8 @@ from policies.latency import LatencyModel, StepShape, beside
 from policies.types import RequestView
 
 _CLOSE_ENOUGH = 16
+_APART = _CLOSE_ENOUGH // 2
+"""Of a guess from the ends of its bracket."""
 PREFILL_TOKENS = 2048
 """Of a step on an engine that only computes prompts: enough for full speed, and no one waits long for another's prompt."""
 GROWTH = 8192
@@ -91,28 +93,30 @@ def largest_chunk(
     if limit <= 0:
         return 0
     seconds = beside(latency, decode_seqs, int(decode_context))
-
-    def spare(chunk: int) -> float:
-        return budget_s - seconds(chunk, *attended(chunk))
-
-    over = spare(limit)
+    attention, prompts = attended(limit)
+    over = budget_s - seconds(limit, attention, prompts)
     if over >= 0:
         return limit
     low, high, side = min(_CLOSE_ENOUGH, limit), limit, 0
-    left = spare(low)
+    attention, prompts = attended(low)
+    left = budget_s - seconds(low, attention, prompts)
     if left < 0:
         return 0
     while high - low > _CLOSE_ENOUGH:
         guess = low + int((high - low) * left / (left - over))
-        guess = min(max(guess, low + _CLOSE_ENOUGH // 2), high - _CLOSE_ENOUGH // 2)
-        found = spare(guess)
-        if found >= 0:
-            low, left = guess, found
+        if guess < low + _APART:
+            guess = low + _APART
+        elif guess > high - _APART:
+            guess = high - _APART
+        attention, prompts = attended(guess)
+        spare = budget_s - seconds(guess, attention, prompts)
+        if spare >= 0:
+            low, left = guess, spare
             if side > 0:
                 over /= 2
             side = 1
         else:
-            high, over = guess, found
+            high, over = guess, spare
             if side < 0:
                 left /= 2
             side = -1

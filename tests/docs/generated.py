@@ -1,4 +1,5 @@
-"""The parts of documents that a command writes: ``python -m tests.docs.generated`` renews them, a test holds them to be current.
+"""The parts of documents that a command writes: ``python -m tests.docs.generated`` renews them, a test holds them to be current
+(the README's, which a simulation prints, but for the last digits of numbers).
 
 A part stands between ``<!-- generated: WHAT -->`` and ``<!-- end -->``.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from tests.docs.dictionary import aliases, columns, keys_of_manifest, keys_of_summary, metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
+README = DOCS.parent / "README.md"
 _PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -54,7 +56,8 @@ def _verbs(_: str) -> str:
         command = main.get_command(context, name)
         assert command is not None
         inner = ", ".join(command.list_commands(context)) if isinstance(command, click.Group) else ""
-        rows.append([f"`twinserve {name}`", command.get_short_help_str(200) + (f" Verbs: {inner}." if inner else "")])
+        sentence = " ".join((command.help or "").split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+        rows.append([f"`twinserve {name}`", f"{sentence}." + (f" Verbs: {inner}." if inner else "")])
     return table(["verb", "what it does"], rows)
 
 
@@ -68,8 +71,19 @@ def _table_of(place: str) -> str:
     return str(tables[int(number) - 1]).strip()
 
 
+def _output(command: str) -> str:
+    """What `twinserve COMMAND` prints."""
+    from click.testing import CliRunner
+
+    from twinserve import main
+
+    result = CliRunner().invoke(main, command.split(), catch_exceptions=False)
+    return "```\n" + "\n".join(line.rstrip() for line in result.stdout.splitlines()) + "\n```"
+
+
 _PARTS: Mapping[str, Callable[[str], str]] = {
     "gallery": _gallery,
+    "output": _output,
     "verbs": _verbs,
     "table": _table_of,
     "metrics": lambda _: table(*metrics()),
@@ -81,5 +95,5 @@ _PARTS: Mapping[str, Callable[[str], str]] = {
 
 
 if __name__ == "__main__":
-    for path in pages():
+    for path in (*pages(), README):
         path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")

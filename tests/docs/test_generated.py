@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sim.run import simulate
 from tests.docs.dictionary import CENSORED, MANIFEST, SUMMARY
-from tests.docs.generated import pages, renewed
+from tests.docs.generated import README, pages, renewed
 from traces.metrics import METRICS, summarise
 from traces.record import Record
 from traces.scenario import Scenario
@@ -18,6 +19,16 @@ from traces.scenario import Scenario
 def test_generated_parts_are_current(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == renewed(text), "run python -m tests.docs.generated"
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    """Another processor may round otherwise, and a simulation carries that on: numbers may differ by 2 % or 1, words not at all."""
+    shown = README.read_text(encoding="utf-8")
+    number = re.compile(r"\d[\d,]*(?:\.\d+)?")
+    text, numbers = zip(*((number.sub("", page), number.findall(page)) for page in (shown, renewed(shown))), strict=True)
+    assert "".join(text[0].split()) == "".join(text[1].split()), "run python -m tests.docs.generated"
+    there, now = ([float(one.replace(",", "")) for one in found] for found in numbers)
+    assert there == pytest.approx(now, rel=0.02, abs=1), "run python -m tests.docs.generated"
 
 
 def test_every_metric_says_where_it_is_censored() -> None:

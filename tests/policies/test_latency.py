@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policies.adaserve.artifact import TokenLatency
 from policies.curve import Curve, Lines
 from policies.fingerprint import Fingerprint, Terms
-from policies.latency import FingerprintLatency, StepShape, beside, outside_calibration
+from policies.latency import FingerprintLatency, LatencyModel, StepShape, beside, decoding, outside_calibration
 
 TERMS = Terms(
     overhead=1.0,
@@ -50,6 +50,18 @@ def test_a_mixed_step_is_the_sum_of_its_terms() -> None:
 
 def test_no_tokens_take_no_time() -> None:
     assert LATENCY.seconds(StepShape()) == 0.0
+
+
+@given(st.integers(1, 64), st.integers(0, 100_000), st.sampled_from([LATENCY, TokenLatency(TERMS.gemm)]))
+def test_decodes_alone_take_the_very_same_time_asked_for_apart(seqs: int, context: int, latency: LatencyModel) -> None:
+    """To the last digit: a policy may ask either way, and decides alike."""
+    assert decoding(latency, seqs, context) == latency.seconds(StepShape(decode_seqs=seqs, decode_context=context))
+
+
+@given(shapes)
+def test_asked_again_a_step_takes_the_very_same_time(step: StepShape) -> None:
+    fresh = FingerprintLatency(LATENCY.fingerprint)
+    assert LATENCY.seconds(step) == fresh.seconds(step) == fresh.seconds(step)
 
 
 @given(st.lists(shapes, min_size=1, max_size=20))

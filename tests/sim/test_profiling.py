@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def rising(value: float | None) -> Mapping[str, Sequence[float]]:
 def test_binary_search_finds_the_last_place_that_holds(last: int, number: int) -> None:
     expected = min(last, number) - 1
     assert last_held(lambda place: place < last, number) == (expected if expected >= 0 else None)
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.sets(st.integers(0, 39)))
+def test_places_that_were_looked_at_before_narrow_the_search_and_change_no_answer(last: int, number: int, known: set[int]) -> None:
+    known = {place for place in known if place < number}
+    asked: list[int] = []
+
+    def holds(place: int) -> bool:
+        asked.append(place)
+        return place < last
+
+    assert last_held(holds, number, sorted(known)) == last_held(lambda place: place < last, number)
+    bracket = min([number, *(p for p in known if p >= last)]) - max([-1, *(p for p in known if p < last)])
+    assert len(set(asked) - known) <= math.ceil(math.log2(bracket))
 
 
 def test_a_tolerance_is_used_as_far_as_the_grid_allows() -> None:

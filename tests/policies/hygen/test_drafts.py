@@ -10,6 +10,7 @@ from policies.decisions import StepPlan
 from policies.hygen.batcher import HyGen
 from policies.hygen.drafts import DraftWatch
 from policies.hygen.predictor import Predictor
+from policies.hygen.seen import Seen
 from policies.views import Request
 from tests.policies.hygen.engines import WEIGHTS, decodes, engine, waits
 
@@ -29,7 +30,7 @@ def test_drafts_are_counted_per_decode_and_step_online_and_offline_apart() -> No
     online, offline = decodes(1), decodes(2, offline=True)
     for step in range(0, 90, 3):  # a look every three steps
         shown = [later(online, step, 7, 5), later(offline, step, 2, 1)]
-        watch.look(engine(shown, step=step), shown)
+        watch.look(engine(shown, step=step), list(map(Seen, shown)))
     assert watch.online == pytest.approx(7, rel=1e-2)
     assert watch.offline == pytest.approx(2, rel=1e-2)
     assert watch.yielded == pytest.approx(5, rel=1e-2)
@@ -39,7 +40,7 @@ def test_who_got_nothing_in_a_step_sat_out_and_says_nothing_of_drafts() -> None:
     watch = DraftWatch()
     for step in range(40):
         shown = [later(decodes(1), step, 4, 2), decodes(2)]
-        watch.look(engine(shown, step=step), shown)
+        watch.look(engine(shown, step=step), list(map(Seen, shown)))
     assert watch.online == pytest.approx(4, rel=1e-2)
 
 
