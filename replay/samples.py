@@ -18,14 +18,17 @@ from policies.fingerprint import Fingerprint
 from policies.latency import FingerprintLatency, StepShape
 from replay.stepfit import Steps
 
-_CHUNKS = (16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
+_CHUNKS = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512)
 _CONTEXTS = (64, 512, 2048, 8192, 24576)
 _DECODES = 12
 """Tokens of each request of a decode probe, the first included."""
 _MIXED = ((8, 128), (8, 1024), (32, 512), (32, 2048), (128, 512), (128, 2048), (128, 8192))
 """Requests that decode, and the prompt that comes meanwhile."""
+_BESIDE_MOST = (16, 64)
+"""Prompts that come while as many decode as can: few tokens more than a step of decodes ever has, where other steps are scarce."""
 _MIXED_CONTEXT = 512
+"""At most; half of a short window."""
 _ROOM = 0.9
 """Share of KV memory that a probe fills at most."""
 
@@ -66,14 +69,22 @@ def grid(room: Room) -> Iterator[Probe]:
     longest = min(room.window - 2, int(_ROOM * room.kv_tokens))
     yield from (Probe("prefill-context", ((prompt, 1),)) for times in (2, 4) if (prompt := times * room.step_tokens) <= longest)
     for batch in _BATCHES:
-        for context in _CONTEXTS:
-            fits = context + _DECODES <= room.window and batch * (context + _DECODES) <= _ROOM * room.kv_tokens
-            if batch <= room.seqs and fits:
+        for context in _contexts(room.window):
+            if batch <= room.seqs and batch * (context + _DECODES) <= _ROOM * room.kv_tokens:
                 yield Probe("decode", ((context, _DECODES),) * batch)
-    for batch, prompt in _MIXED:
-        fits = batch < room.seqs and prompt + 2 <= room.window and room.window >= _MIXED_CONTEXT + 2 * _DECODES
-        if fits and batch * (_MIXED_CONTEXT + 2 * _DECODES) + prompt <= _ROOM * room.kv_tokens:
-            yield Probe("mixed", ((_MIXED_CONTEXT, 2 * _DECODES),) * batch, ((prompt, 2),))
+    most = min(max(batch for batch in _BATCHES if batch <= room.seqs), room.seqs - 1)
+    for batch, prompt in (*_MIXED, *((most, prompt) for prompt in _BESIDE_MOST)):
+        for context in (min(_MIXED_CONTEXT, room.window // 2), _CONTEXTS[0]):
+            fits = 0 < batch < room.seqs and max(prompt + 2, context + 2 * _DECODES) <= room.window
+            if fits and batch * (context + 2 * _DECODES) + prompt <= _ROOM * room.kv_tokens:
+                yield Probe("mixed", ((context, 2 * _DECODES),) * batch, ((prompt, 2),))
+                break
+
+
+def _contexts(window: int) -> list[int]:
+    """Those that fit a window; of one that ends before they do, its own end too."""
+    longest = window - _DECODES
+    return sorted({context for context in (*_CONTEXTS, longest) if 0 < context <= min(longest, _CONTEXTS[-1])})
 
 
 def steps_of(samples: Sequence[Sample]) -> Steps:
