@@ -74,11 +74,12 @@ def grid(room: Room) -> Iterator[Probe]:
                 yield Probe("decode", ((context, _DECODES),) * batch)
     most = min(max(batch for batch in _BATCHES if batch <= room.seqs), room.seqs - 1)
     for batch, prompt in (*_MIXED, *((most, prompt) for prompt in _BESIDE_MOST)):
-        for context in (min(_MIXED_CONTEXT, room.window // 2), _CONTEXTS[0]):
-            fits = 0 < batch < room.seqs and max(prompt + 2, context + 2 * _DECODES) <= room.window
-            if fits and batch * (context + 2 * _DECODES) + prompt <= _ROOM * room.kv_tokens:
-                yield Probe("mixed", ((context, 2 * _DECODES),) * batch, ((prompt, 2),))
-                break
+        if not 0 < batch < room.seqs or prompt + 2 > room.window:
+            continue
+        room_each = min(room.window, (_ROOM * room.kv_tokens - prompt) / batch) - 2 * _DECODES
+        held = next((one for one in (min(_MIXED_CONTEXT, room.window // 2), _CONTEXTS[0]) if one <= room_each), None)
+        if held is not None:
+            yield Probe("mixed", ((held, 2 * _DECODES),) * batch, ((prompt, 2),))
 
 
 def _contexts(window: int) -> list[int]:

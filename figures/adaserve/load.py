@@ -194,9 +194,9 @@ class Rates(OverX):
                     f"{PAPER}, Fig. 8",
                     point("attainment", rate, 100.0),
                     Band(paper - 5, paper + 5),
-                    told,
+                    agreement,
                 )
-                for rate, paper, told in (
+                for rate, paper, agreement in (
                     (low, best, "agrees within 5 points"),
                     (high, worst, f"agrees within 5 points{caveat}"),
                 )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RATE = 4.0
+SHARES = {"llama": (31.5, 68.2), "qwen": (27.0, 72.6)}
+"""Of a step, that the drafter and the verification take in the paper (%)."""
 PAPER_S = {"llama": 7.2e-3, "qwen": 4.9e-3}
 """Seconds of a pass with which the paper's shares come about, at the depth and the budget that the artifact sets: 31.5 / 68.2 ×
 125 ms / 8 and 27.0 / 72.6 × 66 ms / 5."""
@@ -53,7 +55,7 @@ class StepTime:
         return curves.each(self._rows)
 
     def _rows(self, deployment: Deployment) -> list[Expectation]:
-        paper = {"llama": 31.5, "qwen": 27.0}[deployment.key]
+        paper, _ = SHARES[deployment.key]
         return [
             Expectation(
                 f"{deployment.name}: share of time that the drafter takes, {drafting} (%)",

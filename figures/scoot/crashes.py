@@ -14,15 +14,13 @@ from figures.runner import Runner
 from figures.scoot import outcomes
 from figures.scoot.curves import PAPER
 from figures.scoot.drawing import TITLES
-from figures.scoot.studies import COMPARED, THROUGHPUT, UNRULED_BASELINES, WITHOUT_RULES
+from figures.scoot.studies import SAMPLERS, SUFFIX, THROUGHPUT, UNRULED_BASELINES, WITHOUT_RULES
 from figures.style import Theme
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_RULED = tuple(name for name in COMPARED if name != "auto-tune")
 _UNRULED = (WITHOUT_RULES, *UNRULED_BASELINES)
-_SUFFIX = "-without-rules"
 ALL, LATE = "all", "late"
 _LATER = "row written after the results had been seen: what SCOOT's model is worth, without the design that it shares with others"
 _HARD = ("cls", "rec")
@@ -45,7 +43,7 @@ class Invalid:
 
     @property
     def expected(self) -> Sequence[Expectation]:
-        others = tuple(name for name in _RULED if name != "scoot")
+        others = tuple(name for name in SAMPLERS if name != "scoot")
         fewer = [
             Expectation(
                 f"trials that did not survive, SCOOT less {name}, {service.upper()}",
@@ -59,7 +57,7 @@ class Invalid:
         ]
         unruled = [
             Expectation(
-                f"trials that did not survive, SCOOT less {name.removesuffix(_SUFFIX)} without known rules, all services",
+                f"trials that did not survive, SCOOT less {name.removesuffix(SUFFIX)} without known rules, all services",
                 "< 0: without known-constraint pruning there are more" if name == WITHOUT_RULES else "< 0",
                 PAPER,
                 lambda frame, name=name: self._fewer(frame, None, "scoot", name),
@@ -99,7 +97,7 @@ class Invalid:
         """Rows ``all`` (trials that did not survive) and ``late`` (the share after the tenth success, in %) per study."""
         import pandas as pd
 
-        rows = outcomes.rows(runner, THROUGHPUT, (*_RULED, *_UNRULED))
+        rows = outcomes.rows(runner, THROUGHPUT, (*SAMPLERS, *_UNRULED))
         found = ((ALL, outcomes.crashes(rows)), (LATE, outcomes.late_crashes(rows)))
         return pd.concat([table.assign(metric=metric) for metric, table in found], ignore_index=True)
 
@@ -110,8 +108,8 @@ class Invalid:
         for i, service in enumerate(services):
             axes = canvas.add_subplot(grid[i])
             axes.set_title(TITLES[service], loc="left", fontweight="bold", pad=3)
-            for row, name in enumerate(reversed(_RULED)):
-                for given, sampler in enumerate((f"{name}{_SUFFIX}", name)):
+            for row, name in enumerate(reversed(SAMPLERS)):
+                for given, sampler in enumerate((f"{name}{SUFFIX}", name)):
                     values = frame[(frame["service"] == service) & (frame["sampler"] == sampler)]["value"].to_numpy()
                     if not len(values):
                         continue
@@ -120,7 +118,7 @@ class Invalid:
                     label = "given the known rules" if given else "not given them"
                     axes.barh(at, values.mean(), height=0.36, color=colour, alpha=0.35, linewidth=0, label=label)
                     axes.plot(values, at + np.linspace(-0.11, 0.11, len(values)), ".", markersize=2.2, color=colour)
-            axes.set_yticks(range(len(_RULED)), list(reversed(_RULED)), fontsize=7)
+            axes.set_yticks(range(len(SAMPLERS)), list(reversed(SAMPLERS)), fontsize=7)
             axes.tick_params(axis="y", length=0, pad=2)
             axes.grid(axis="y", visible=False)
             axes.set_xlim(0, max(1.0, float(frame["value"].max()) + 0.5))

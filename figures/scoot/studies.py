@@ -28,9 +28,12 @@ LATER_SEEDS = tuple(range(11, 25))
 """Of the comparison alone: how many was fixed, by what they cost, before one was run."""
 RETESTS = 3
 THROUGHPUT, LATENCIES = "throughput", "ttft+tpot"
-COMPARED = ("scoot", "vanilla-bo", "tpe", "nsga2", "random", "auto-tune")
-WITHOUT_RULES = "scoot-without-rules"
-UNRULED_BASELINES = tuple(f"{name}-without-rules" for name in ("vanilla-bo", "tpe", "nsga2", "random"))
+SAMPLERS = ("scoot", "vanilla-bo", "tpe", "nsga2", "random")
+COMPARED = (*SAMPLERS, "auto-tune")
+SUFFIX = "-without-rules"
+"""Of the name of a sampler that is not given vLLM's known rules."""
+WITHOUT_RULES = f"scoot{SUFFIX}"
+UNRULED_BASELINES = tuple(f"{name}{SUFFIX}" for name in SAMPLERS[1:])
 """The baselines, not given vLLM's known rules."""
 TILES, INTEGERS = "tiles", "integers"
 """Spaces: the default one, and one that differs in ``max_num_batched_tokens``, which takes all whole numbers, as in the paper."""

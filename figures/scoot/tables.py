@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from figures.runner import SweepRunner
 from figures.scoot import outcomes
 from figures.scoot.pairs import Pairs, by_seed, median_between
-from figures.scoot.studies import COMPARED, INTEGERS, LATENCIES, THROUGHPUT, UNRULED_BASELINES, WITHOUT_RULES
+from figures.scoot.studies import COMPARED, INTEGERS, LATENCIES, SAMPLERS, SUFFIX, THROUGHPUT, UNRULED_BASELINES, WITHOUT_RULES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,8 +21,6 @@ _NAMES: Mapping[str, str] = {
     "random": "random",
     "auto-tune": "vLLM's script",
 }
-_RULED = COMPARED[:-1]
-_SUFFIX = "-without-rules"
 
 Cells = Mapping[tuple[str, str], float]
 """(service, sampler) → value."""
@@ -36,10 +34,10 @@ def tables() -> Iterator[tuple[str, list[str]]]:
     yield "SCOOT over a baseline less 1, median over seeds, % (95 %); on how many seeds it is at least level", _paired(runner)
     whole = outcomes.rows(runner, THROUGHPUT, COMPARED, space=INTEGERS)
     yield "the same, max_num_batched_tokens in whole numbers", _ranked(_gain(whole), COMPARED, "{:.1f}")
-    latencies = outcomes.rows(runner, LATENCIES, _RULED)
+    latencies = outcomes.rows(runner, LATENCIES, SAMPLERS)
     last = outcomes.curves(latencies, outcomes.volume).query("observations == observations.max()")
-    yield "median hypervolume, %", _ranked(_over_seeds(last, "median"), _RULED, "{:.2f}")
-    crashed = outcomes.rows(runner, THROUGHPUT, (*_RULED, WITHOUT_RULES, *UNRULED_BASELINES))
+    yield "median hypervolume, %", _ranked(_over_seeds(last, "median"), SAMPLERS, "{:.2f}")
+    crashed = outcomes.rows(runner, THROUGHPUT, (*SAMPLERS, WITHOUT_RULES, *UNRULED_BASELINES))
     yield "mean trials that did not survive, of 30: given the rules / not given them", _beside(outcomes.crashes(crashed))
     yield "mean share of those after the tenth success, %: likewise", _beside(outcomes.late_crashes(crashed))
 
@@ -68,7 +66,7 @@ def _ranked(cells: Cells, samplers: Sequence[str], form: str) -> list[str]:
 
 def _beside(frame: DataFrame) -> list[str]:
     cells = _over_seeds(frame, "mean")
-    return _lines(_RULED, lambda service, name: f"{cells[service, name]:.1f} / {cells[service, name + _SUFFIX]:.1f}")
+    return _lines(SAMPLERS, lambda service, name: f"{cells[service, name]:.1f} / {cells[service, name + SUFFIX]:.1f}")
 
 
 def _paired(runner: SweepRunner) -> list[str]:

@@ -175,20 +175,20 @@ class HyGen:
             if self._drafts.took(timed.measured_s - timed.predicted_s):
                 self._failsafe.step(timed)
             gap_s = timed.measured_s / max(self._drafts.yielded, 1.0)
-            decoding = [r for r, now in zip(running, seen, strict=True) if not now.offline and now.generated > 1]
             if self._governor is not None:
-                self._governor.gaps(gap_s, len(decoding) * timed.steps)
+                decoding = sum(1 for now in seen if not now.offline and now.generated > 1)
+                self._governor.gaps(gap_s, decoding * timed.steps)
             if self._failsafe.attainment:
-                self._note_gaps(decoding, gap_s)
+                self._note_gaps(running, gap_s)
         if self._failsafe.attainment:
             self._note_first_tokens(running)
         if (factor := self._failsafe.correction()) is not None:
             self._predictor = self._predictor.scaled(factor)
         return self._predictor
 
-    def _note_gaps(self, decoding: Sequence[RequestView], gap_s: float) -> None:
-        for request in decoding:
-            if request.slo.tpot_s is not None:
+    def _note_gaps(self, running: Sequence[RequestView], gap_s: float) -> None:
+        for request in running:
+            if not request.offline and request.generated_tokens > 1 and request.slo.tpot_s is not None:
                 self._failsafe.online(gap_s <= request.slo.tpot_s)
 
     def _note_first_tokens(self, running: Sequence[RequestView]) -> None:

@@ -6,3 +6,5 @@
 
 One seed, the artifact's six minutes. Rows that no figure rests on explain, and reproduce nothing.
 """
+
+SEEDS = (1,)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures.adaserve import curves
+from figures.adaserve.differences import SEEDS
 from figures.adaserve.differences.machines import other, times
 from figures.adaserve.differences.points import gaps, heads, mean, points
 from figures.adaserve.readings import BY_TOKEN
@@ -26,7 +27,6 @@ from policies.curve import Curve, Lines
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SEEDS = (1,)
 LAYERS: Mapping[str, int] = {"llama": 80, "qwen": 64}
 KV_WIDTH_BYTES = 2 * 8 * 128 * 2
 """Keys and values of one token in one layer of either model: 8 heads of 128 numbers of 2 bytes (grouped-query attention)."""

@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from figures.adaserve import curves
+from figures.adaserve.differences import SEEDS
 from figures.adaserve.differences.machines import scaled
 from figures.adaserve.differences.points import gaps, heads, mean, points
 from figures.adaserve.readings import BY_TOKEN
 from figures.adaserve.settings import ADASERVE, DEPLOYMENTS, TRACE_SETS, Deployment, adaserve
-from figures.adaserve.time import PASS_S, TOLD
+from figures.adaserve.time import PASS_S, SHARES, TOLD
 from figures.runner import Runner
-
-SEEDS = (1,)
-SHARES = {"llama": (31.5, 68.2), "qwen": (27.0, 72.6)}
-"""Of a step, that the drafter and the verification take in Figure 15 (%)."""
 
 
 def verify(deployment: Deployment) -> float:
